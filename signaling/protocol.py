@@ -1,0 +1,452 @@
+"""The live contract: every Socket.IO event, payload and error code. `protocol.ts` is generated from this file.
+
+Two directions:
+
+* A client **calls** (`CALLS`): an event with one payload object, acknowledged with `{"ok": true, ...result}` or
+  `{"ok": false, "error": {"code", "message", "message_en"}}`.
+* The server **tells** (`TELLS`): always the one Socket.IO event `event` carrying an `Envelope`; `type` names the
+  payload in `data`. `seq` numbers the lesson's event log (gaps are events meant for others). A client that
+  reconnects calls `join` with `since` = the last `seq` it applied and receives every later envelope in order.
+
+The only unnumbered server message is `seat.ended`: it ends this very connection and must not be replayed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LESSON_NAMESPACE = "/lesson"
+ENVELOPE_EVENT = "event"
+SEAT_ENDED_EVENT = "seat.ended"
+
+
+class ErrorCode(StrEnum):
+    """Stable codes of refused calls; the sentences are in `signaling/sentences.py`, in Chinese and English."""
+
+    SIGN_IN_REQUIRED = "sign_in_required"
+    NOT_FOUND = "not_found"  # absent and forbidden answer alike
+    BAD_PAYLOAD = "bad_payload"
+    WRONG_STATE = "wrong_state"
+    SEAT_TAKEN = "seat_taken"
+    CONSENT_REQUIRED = "consent_required"
+    FACE_REQUIRED = "face_required"
+    TOO_LATE = "too_late"
+    TOO_FAST = "too_fast"
+    MEDIA_UNAVAILABLE = "media_unavailable"
+    TRY_AGAIN = "try_again"
+
+
+class Role(StrEnum):
+    LEARNER = "learner"
+    INSTRUCTOR = "instructor"
+    PROCTOR = "proctor"
+    ORGANISER = "organiser"
+
+
+class Payload(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- values shared by payloads ---------------------------------------------------------------------------------------
+
+
+class LessonState(StrEnum):
+    SCHEDULED = "scheduled"
+    LIVE = "live"
+    ENDED = "ended"
+
+
+class PresenceState(StrEnum):
+    """What the roster and the wall show of a learner, worst first."""
+
+    ABSENT = "absent"  # not connected
+    AWAY = "away"  # connected, but the last evidence was negative: the clock stands still
+    UNCONFIRMED = "unconfirmed"  # connected, no positive face check yet
+    PRESENT = "present"  # evidence is positive: seconds are being credited
+
+
+class Participant(Payload):
+    person_id: str
+    name: str
+    role: Role
+    state: PresenceState = PresenceState.ABSENT
+    connected: bool = False
+    publishing: bool = False
+    hand_raised: bool = False
+    last_outcome: str | None = None  # of the last face check: MATCH, MISMATCH, NO_FACE, ...
+    last_check_at_ms: int | None = None
+    credited_s: int = 0
+    alarm: str | None = None  # reason code when a proctor should look: face_mismatch, no_face, ping_missed, ...
+    publication_id: str | None = None
+
+
+class ProfileFacts(Payload):
+    """The numbers of the rule profile that people see; already scaled by `clock_factor`."""
+
+    profile_id: str
+    title: str
+    title_en: str
+    clock_factor: float  # 1 in real classes; a demo class runs this many times faster
+    seconds_per_hour: float
+    daily_cap_hours: int
+    questions_per_hour: int
+    pass_score: int
+    ping_window_s: float
+    max_gap_s: float
+
+
+class LessonFacts(Payload):
+    lesson_id: str
+    title: str
+    course: str
+    class_name: str
+    instructor: str
+    state: LessonState
+    started_at_ms: int | None
+    ended_at_ms: int | None
+    planned_s: float
+    profile: ProfileFacts
+
+
+class CreditInterval(Payload):
+    """One stretch of the credit strip. `reason` is None where credited, else why not (coded)."""
+
+    from_ms: int
+    to_ms: int
+    credited: bool
+    reason: str | None = None
+
+
+class CreditStrip(Payload):
+    person_id: str
+    credited_s: float
+    attended_s: float
+    needed_s: float
+    state: PresenceState
+    intervals: list[CreditInterval]
+    asked_of_you: str | None = None  # coded: what the learner should do now to be credited (look_at_camera, ...)
+
+
+class ChatMessage(Payload):
+    message_id: str
+    person_id: str
+    name: str
+    role: Role
+    text: str
+    at_ms: int
+
+
+class OpenPing(Payload):
+    ping_id: str
+    opened_at_ms: int
+    closes_at_ms: int
+
+
+class QuizQuestion(Payload):
+    """A question as learners may see it while the quiz runs: never with its answer."""
+
+    question_id: str
+    text: str
+    options: list[str]
+    multiple: bool = False
+
+
+class OpenQuiz(Payload):
+    quiz_id: str
+    hour_index: int
+    opened_at_ms: int
+    closes_at_ms: int
+    questions: list[QuizQuestion]
+    answered: dict[str, list[int]] = {}  # the learner's own answers so far
+
+
+class QuizItemResult(Payload):
+    question_id: str
+    text: str
+    options: list[str]
+    correct: list[int]
+    chosen: list[int]
+    right: bool
+    explanation: str
+
+
+class MediaGrant(Payload):
+    """Where and with which token to publish (WHIP) or play (WHEP); `slots` in the order of the offer's m-lines."""
+
+    url: str
+    token: str
+    id: str  # publication or subscription id
+    slots: list[SlotGrant] = []
+
+
+class SlotGrant(Payload):
+    name: str
+    kind: Literal["audio", "video"]
+
+
+MediaGrant.model_rebuild()
+
+
+# --- calls: client → server ------------------------------------------------------------------------------------------
+
+
+class Join(Payload):
+    """Takes the person's one seat in the lesson; the seat's earlier window ends."""
+
+    lesson_id: str
+    window_id: Annotated[str, Field(min_length=8, max_length=64)]
+    since: int | None = None
+    as_role: Role | None = None  # a person with several roles says which; default: the strongest
+
+
+class Joined(Payload):
+    you: Participant
+    lesson: LessonFacts
+    participants: list[Participant]
+    seq: int  # of the newest event in this snapshot
+    server_ms: int
+    publish: list[MediaGrant]  # learner: [camera]; instructor: [lecture (camera + microphone), screen]
+    play: MediaGrant | None
+    chat: list[ChatMessage]
+    open_ping: OpenPing | None
+    open_quiz: OpenQuiz | None
+    credit: CreditStrip | None
+    missed: list[Envelope]  # everything after `since`, oldest first; empty when `since` is None
+
+
+class Nothing(Payload):
+    """A call or an answer without contents."""
+
+
+class ChatSend(Payload):
+    client_id: Annotated[str, Field(min_length=8, max_length=64)]  # makes a resend idempotent
+    text: Annotated[str, Field(min_length=1, max_length=1000)]
+
+
+class HandRaise(Payload):
+    raised: bool
+
+
+class PingAnswer(Payload):
+    ping_id: str
+
+
+class PingAnswered(Payload):
+    ping_id: str
+    accepted: bool
+    at_ms: int
+
+
+class QuizPush(Payload):
+    """The instructor opens the quiz of the running credit hour; questions are drawn by the server."""
+
+    hour_index: int | None = None
+
+
+class QuizPushed(Payload):
+    quiz_id: str
+
+
+class QuizClose(Payload):
+    quiz_id: str
+
+
+class QuizAnswer(Payload):
+    quiz_id: str
+    question_id: str
+    chosen: list[int]
+
+
+class QuizAnswered(Payload):
+    quiz_id: str
+    question_id: str
+    answered: int
+    of: int
+
+
+class CheckDemand(Payload):
+    """A proctor asks for a face check of one learner now."""
+
+    person_id: str
+
+
+class CheckDemanded(Payload):
+    check_id: str
+
+
+class NoticeSend(Payload):
+    person_id: str | None  # None: everyone
+    text: Annotated[str, Field(min_length=1, max_length=300)]
+
+
+class MediaGrants(Payload):
+    publish: list[MediaGrant]
+    play: MediaGrant | None
+
+
+class WallShow(Payload):
+    """Proctor: what each slot of one's wall subscription shows; unnamed slots stay as they are."""
+
+    subscription_id: str
+    slots: dict[str, str | None]  # slot name → person_id or None
+
+
+class WallShown(Payload):
+    shown: dict[str, str | None]
+
+
+# event name → (payload, result)
+CALLS: dict[str, tuple[type[Payload], type[Payload]]] = {
+    "join": (Join, Joined),
+    "leave": (Nothing, Nothing),
+    "chat.send": (ChatSend, ChatMessage),
+    "hand.raise": (HandRaise, Nothing),
+    "ping.answer": (PingAnswer, PingAnswered),
+    "quiz.answer": (QuizAnswer, QuizAnswered),
+    "media.renew": (Nothing, MediaGrants),
+    # instructor
+    "class.start": (Nothing, LessonFacts),
+    "class.end": (Nothing, LessonFacts),
+    "quiz.push": (QuizPush, QuizPushed),
+    "quiz.close": (QuizClose, Nothing),
+    # proctor (and instructor)
+    "check.demand": (CheckDemand, CheckDemanded),
+    "notice.send": (NoticeSend, Nothing),
+    "wall.show": (WallShow, WallShown),
+}
+
+
+# --- tells: server → client ------------------------------------------------------------------------------------------
+
+
+class ClassStarted(Payload):
+    lesson: LessonFacts
+
+
+class ClassEnded(Payload):
+    lesson: LessonFacts
+
+
+class ParticipantChanged(Payload):
+    """A participant joined, left, began to publish, changed state, raised a hand: the whole row, newest wins."""
+
+    participant: Participant
+
+
+class ChatPosted(Payload):
+    message: ChatMessage
+
+
+class PingOpened(Payload):
+    ping: OpenPing
+
+
+class PingClosed(Payload):
+    ping_id: str
+    answered: bool
+
+
+class QuizOpened(Payload):
+    quiz: OpenQuiz
+
+
+class QuizProgress(Payload):
+    """For the instructor: how the answers come in. `right` counts per question are shown while it runs."""
+
+    quiz_id: str
+    learners: int
+    answered: dict[str, int]  # question_id → answers
+    right: dict[str, int]
+
+
+class QuizClosed(Payload):
+    """To everyone; `items` and `score` only in the learner's own copy."""
+
+    quiz_id: str
+    hour_index: int
+    score: float | None = None
+    items: list[QuizItemResult] = []
+    mean_score: float | None = None
+
+
+class CheckAnnounced(Payload):
+    """The frame has already been taken when the learner hears of it."""
+
+    check_id: str
+    person_id: str
+    taken_at_ms: int
+
+
+class CheckResult(Payload):
+    check_id: str
+    person_id: str
+    outcome: str
+    distance: float | None
+    at_ms: int
+    note: str | None = None  # coded advice for the learner: look_at_camera, more_light, alone_please, ...
+
+
+class NoticePosted(Payload):
+    from_name: str
+    text: str
+
+
+class SlotsChanged(Payload):
+    subscription_id: str
+    slots: dict[str, str | None]
+
+
+class CreditChanged(Payload):
+    credit: CreditStrip
+
+
+class FaultRecorded(Payload):
+    """A fault on the server's side: nobody is marked absent for it."""
+
+    what: str
+    from_ms: int
+    to_ms: int
+
+
+# envelope type → payload
+TELLS: dict[str, type[Payload]] = {
+    "class.started": ClassStarted,
+    "class.ended": ClassEnded,
+    "participant.changed": ParticipantChanged,
+    "chat.posted": ChatPosted,
+    "ping.opened": PingOpened,
+    "ping.closed": PingClosed,
+    "quiz.opened": QuizOpened,
+    "quiz.progress": QuizProgress,
+    "quiz.closed": QuizClosed,
+    "check.announced": CheckAnnounced,
+    "check.result": CheckResult,
+    "notice.posted": NoticePosted,
+    "slots.changed": SlotsChanged,
+    "credit.changed": CreditChanged,
+    "fault.recorded": FaultRecorded,
+}
+
+
+class Envelope(Payload):
+    seq: int
+    at_ms: int
+    type: str
+    to: str  # "all", "staff" (instructor, proctor, organiser) or "person:<id>"
+    data: dict[str, Any]
+
+
+Joined.model_rebuild()
+
+
+class SeatEnded(Payload):
+    reason: Literal["second_window", "second_sign_in", "signed_out", "removed"]
+
+
+class ErrorBody(Payload):
+    code: ErrorCode
+    message: str  # Chinese
+    message_en: str
