@@ -1,0 +1,78 @@
+# Everything a newcomer types. `make run` and `make test` need nothing typed before them and may be repeated.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMPS := build/stamps
+ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
+UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
+
+.PHONY: help setup run test lint demo bench lock clean
+
+help: ## What can be typed here
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/router $(STAMPS)/ui ## Install and build everything into .venv and web/ui/dist
+	@echo "setup: ready; .venv/bin/anke --help says what it can do"
+
+run: setup ## Start the platform with a demo class in progress
+	exec $(VENV)/bin/anke up --demo
+
+test: setup ## All tests: Rust core, Python, front end, journeys in Chromium
+	@echo "test: Rust core"
+	cargo test --quiet --manifest-path media/router/Cargo.toml
+	@echo "test: front end"
+	npm --prefix web/ui test --silent
+	@echo "test: Python and browsers"
+	$(PYTHON) -m pytest -q $(PYTEST_ARGS)
+
+lint: setup ## Formatters' and linters' opinions, types, import contracts
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/mypy
+	cargo fmt --check --manifest-path media/router/Cargo.toml
+	cargo clippy --quiet --manifest-path media/router/Cargo.toml --all-targets -- -D warnings
+
+demo: setup ## One whole demo class without a browser; the report is build/demo.json
+	$(VENV)/bin/anke demo --headless --report build/demo.json
+
+bench: setup ## Server CPU per forwarded packet and per join; the figures are build/bench.json
+	$(PYTHON) tests/bench/bench.py --out build/bench.json
+
+lock: ## Refresh requirements.lock from pyproject.toml
+	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --extra demo --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --python-version 3.11 -q -o requirements.lock
+
+clean: ## Remove what was built (not var/, where the data is)
+	rm -rf build media/_router*.so media/router/target web/ui/dist web/ui/node_modules
+
+$(STAMPS)/system: deploy/system-packages.sh
+	@mkdir -p $(@D)
+	@echo "setup: system packages"
+	@deploy/system-packages.sh
+	@touch $@
+
+$(PYTHON):
+	@echo "setup: virtual environment .venv"
+	@python3 -m venv $(VENV)
+
+$(STAMPS)/python: $(STAMPS)/system requirements.lock requirements-bootstrap.lock | $(PYTHON)
+	@echo "setup: Python packages (hash-checked)"
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bootstrap.lock
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --require-hashes -r requirements.lock
+	@touch $@
+
+# A stale extension would shadow the new one: it goes before the build.
+$(STAMPS)/router: $(STAMPS)/python pyproject.toml $(ROUTER_SOURCES)
+	@echo "setup: media router (Rust)"
+	@rm -f media/_router*.so
+	@$(VENV)/bin/uv pip install --quiet --python $(PYTHON) --no-deps --no-build-isolation --reinstall-package anke --editable .
+	@touch $@
+
+$(STAMPS)/ui: $(UI_SOURCES)
+	@echo "setup: front end"
+	@npm --prefix web/ui ci --silent --no-audit --no-fund
+	@npm --prefix web/ui run build --silent
+	@mkdir -p $(@D) && touch $@

@@ -1,0 +1,141 @@
+"""The typed face of the Rust router (`media/router/`): sockets, ICE-lite, SRTP, RTP, RTCP, forwarding.
+
+The Rust threads never hold the GIL per packet. Python gives commands (they take effect between two batches)
+and drains events when `event_fd()` becomes readable. All ids are chosen by the caller, 64-bit, never reused.
+"""
+
+from typing import Literal, NotRequired, TypedDict
+
+Kind = Literal["audio", "video"]
+Codec = Literal["opus", "vp8", "vp9", "h264", "av1"]
+SrtpProfile = Literal["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"]
+
+class HeaderExtensionIds(TypedDict, total=False):
+    """RFC 8285 ids (1..14 one-byte form); a name left out is not negotiated."""
+
+    mid: int
+    rid: int
+    repaired_rid: int
+    abs_send_time: int
+    transport_cc: int
+    audio_level: int
+
+class CodecParameters(TypedDict):
+    codec: Codec
+    payload_type: int
+    clock_rate_hz: int
+    rtx_payload_type: NotRequired[int]
+
+class IngestParameters(TypedDict):
+    """One encoding that a publisher sends: found by `ssrc`, else by `mid` (+ `rid`), then latched to its SSRC.
+
+    A stream without ssrc and without the mid extension is latched by payload type when only one ingest of
+    that transport could own it.
+    """
+
+    kind: Kind
+    mid: str
+    rid: NotRequired[str]
+    ssrc: NotRequired[int]
+    rtx_ssrc: NotRequired[int]
+    codecs: list[CodecParameters]
+    extensions: HeaderExtensionIds
+    nack: bool
+    pli: bool
+    transport_cc: bool
+
+class SlotParameters(TypedDict):
+    """One negotiated receive slot of a viewer; what it shows is a route, changed at a key frame."""
+
+    kind: Kind
+    mid: str
+    ssrc: int
+    rtx_ssrc: NotRequired[int]
+    codecs: list[CodecParameters]
+    extensions: HeaderExtensionIds
+    nack: bool
+
+class IngestFlow(TypedDict):
+    ingest_id: int
+    transport_id: int
+    kind: Kind
+    codec: Codec | None
+    ssrc: int | None
+    packets: int
+    payload_bytes: int
+    lost: int
+    nacks_sent: int
+    plis_sent: int
+    jitter_ts: int
+    keyframes: int
+    last_packet_age_ms: int | None
+
+class SlotFlow(TypedDict):
+    slot_id: int
+    transport_id: int
+    ingest_id: int | None
+    wanted_ingest_id: int | None
+    packets: int
+    payload_bytes: int
+    retransmitted: int
+    nacks_received: int
+    plis_received: int
+    fraction_lost: float
+    rtt_ms: float | None
+
+class TransportFlow(TypedDict):
+    transport_id: int
+    remote: tuple[str, int] | None
+    state: Literal["new", "ice", "dtls", "connected", "closed"]
+    rx_packets: int
+    tx_packets: int
+    consent_age_ms: int | None
+
+class Snapshot(TypedDict):
+    transports: list[TransportFlow]
+    ingests: list[IngestFlow]
+    slots: list[SlotFlow]
+    counters: dict[str, int]
+
+# Events, as tuples whose first item names them:
+#   ("ice", transport_id, ip, port)            first valid connectivity check (or a new address nominated)
+#   ("dtls", transport_id, datagram)           a DTLS record for Python's handshake
+#   ("closed", transport_id, reason)           consent expired ("consent"), removed ("removed")
+#   ("routed", slot_id, ingest_id)             a video slot switched, at a key frame; audio at once
+#   ("keyframe", tap_id, ingest_id, codec, ssrc, rtp_ts, arrival_us, [rtp_payload, ...])
+#                                              the payloads of exactly one complete intra frame, in order;
+#                                              arrival_us is wall-clock (Unix epoch) of its last packet
+#   ("tap_failed", tap_id, reason)             "deadline", "no_ingest"
+#   ("ingest_started", ingest_id, ssrc, codec) first packet of that ingest
+Event = tuple[object, ...]
+
+class Router:
+    def __init__(self, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1) -> None:
+        """Binds one UDP socket per address (port 0 = any) and starts the I/O thread. OSError if it cannot bind."""
+
+    def local_addresses(self) -> list[tuple[str, int]]: ...
+    def event_fd(self) -> int: ...
+    def drain_events(self, max_events: int = 256) -> list[Event]: ...
+    def add_transport(
+        self, transport_id: int, local_ufrag: str, local_pwd: str, remote_ufrag: str | None = None
+    ) -> None: ...
+    def send_dtls(self, transport_id: int, datagram: bytes) -> None: ...
+    def set_srtp_keys(
+        self,
+        transport_id: int,
+        profile: SrtpProfile,
+        rx_key: bytes,
+        rx_salt: bytes,
+        tx_key: bytes,
+        tx_salt: bytes,
+    ) -> None: ...
+    def remove_transport(self, transport_id: int) -> None: ...
+    def add_ingest(self, ingest_id: int, transport_id: int, parameters: IngestParameters) -> None: ...
+    def remove_ingest(self, ingest_id: int) -> None: ...
+    def add_slot(self, slot_id: int, transport_id: int, parameters: SlotParameters) -> None: ...
+    def route(self, slot_id: int, ingest_id: int | None) -> None: ...
+    def request_keyframe(self, ingest_id: int) -> None: ...
+    def tap(self, ingest_id: int, tap_id: int, deadline_ms: int) -> None: ...
+    def snapshot(self) -> Snapshot: ...
+    def counters(self) -> dict[str, int]: ...
+    def close(self) -> None: ...
