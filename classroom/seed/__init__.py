@@ -1,0 +1,1 @@
+"""Data every installation begins with: rule profiles and a first question bank."""

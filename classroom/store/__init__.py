@@ -1,0 +1,1 @@
+"""The database: tables, queries, transactions. The only place with SQL."""
