@@ -1,0 +1,65 @@
+"""The device check's media leg: a short-lived publication of one's own, and which media nodes are up."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel
+from quart import Blueprint
+from quart_schema import validate_response
+
+from media.tokens import mint
+from signaling.context import epoch_ms
+from signaling.protocol import MediaGrant
+from web.auth import current_actor
+from web.parts import current_parts
+
+blueprint = Blueprint("media_legs", __name__)
+
+PROBE_TTL_S = 60  # the page publishes for three seconds; the token allows a slow permission dialogue
+
+
+class ProbeAnswer(BaseModel):
+    publish: MediaGrant
+
+
+class NodeFacts(BaseModel):
+    node_id: str
+    public_url: str
+    started_at_ms: int
+
+
+class MediaHealth(BaseModel):
+    nodes: list[NodeFacts]
+
+
+@blueprint.get("/api/probe")
+@validate_response(ProbeAnswer)
+async def get_probe() -> ProbeAnswer:
+    """Publishing there shows ICE state and round-trip time; nobody can watch it and nothing is kept."""
+    parts, actor = current_parts(), current_actor()
+    node = await parts.media.node()
+    publication_id = f"probe.{actor.session_id}"
+    token = mint(
+        parts.settings.keys.media_token,
+        holder=actor.person_id,
+        seat=f"probe.{actor.session_id}",
+        room="probe",
+        act="publish",
+        id=publication_id,
+        slots=[],
+        expires_at_ms=epoch_ms() + PROBE_TTL_S * 1000,
+    )
+    return ProbeAnswer(
+        publish=MediaGrant(url=f"{node.public_url}/whip/{publication_id}", token=token, id=publication_id, slots=[])
+    )
+
+
+@blueprint.get("/api/media-health")
+@validate_response(MediaHealth)
+async def get_media_health() -> MediaHealth:
+    nodes = await current_parts().media.nodes()
+    return MediaHealth(
+        nodes=[
+            NodeFacts(node_id=node.node_id, public_url=node.public_url, started_at_ms=node.started_at_ms)
+            for node in nodes
+        ]
+    )

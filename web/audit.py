@@ -1,0 +1,43 @@
+"""The commands that open the record alone: `anke verify` and `anke create-admin`."""
+
+from __future__ import annotations
+
+from classroom import Record, create_organisation, create_person, newest_lesson, open_record, verify_lesson
+from signaling.context import epoch_ms
+from web.settings import Settings
+
+IDENTICAL = "identical"
+
+
+def open_settings_record(settings: Settings) -> Record:
+    return open_record(settings.database, signing_key=settings.keys.ledger_signing, clock_ms=epoch_ms)
+
+
+async def run_verify(settings: Settings, lesson: str) -> int:
+    """Prints what the audit found; 0 when every recomputed second is the stored one, else 1."""
+    record = open_settings_record(settings)
+    try:
+        lesson_id = await newest_lesson(record) if lesson == "last" else lesson
+        if lesson_id is None:
+            print("no lesson has been held yet")
+            return 1
+        report = await verify_lesson(record, lesson_id)
+    finally:
+        await record.close()
+    for line in report.lines:
+        print(line)
+    if report.broken_row is not None:
+        chain, idx = report.broken_row
+        print(f"broken row: chain {chain}, entry {idx}")
+    print(f"{lesson_id}: {report.result}")
+    return 0 if report.result == IDENTICAL else 1
+
+
+async def run_create_admin(settings: Settings, login: str, password: str, name: str, organisation: str) -> None:
+    record = open_settings_record(settings)
+    try:
+        organisation_id = await create_organisation(record, organisation, "enterprise")
+        person_id = await create_person(record, login, password, name, {"organiser"}, organisation_id)
+    finally:
+        await record.close()
+    print(f"created {login} ({person_id}) of {organisation}")

@@ -1,0 +1,139 @@
+"""One supervised process: started, its output prefixed, restarted when it dies, stopped when asked."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from web.parent_death import die_with_parent
+
+BACKOFF_FIRST_S = 0.3
+BACKOFF_LAST_S = 5.0
+STEADY_S = 20.0  # having lived this long, a death counts as the first again
+STOP_PATIENCE_S = 8.0
+LINE_LIMIT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ChildPlan:
+    """What to run. `prepare` runs before every start, so that a restart finds the same ground as the first one."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = True
+    stop_signal: signal.Signals = signal.SIGTERM
+
+
+class Child:
+    """Keeps one process alive. `pid` changes with every restart and is written to `{run_dir}/{name}.pid`."""
+
+    def __init__(self, plan: ChildPlan, run_dir: Path, say: Callable[[str, str], None]) -> None:
+        self.plan = plan
+        self.pid: int | None = None
+        self.restarts = 0
+        self.exit_code: int | None = None
+        self._say = say
+        self._pid_file = run_dir / f"{plan.name}.pid"
+        self._process: asyncio.subprocess.Process | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Returns when the process runs (not when it is ready). Raises OSError when the program cannot be run."""
+        await self._spawn()
+        self._keeper = asyncio.create_task(self._keep(), name=f"keep {self.plan.name}")
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def ended(self) -> int:
+        """Waits for a child that is not restarted; its exit code."""
+        assert self._keeper is not None, "ended() before start()"
+        await asyncio.shield(self._keeper)
+        return self.exit_code if self.exit_code is not None else 1
+
+    async def stop(self) -> None:
+        """Asks politely, then kills; never raises because the process is gone already."""
+        self._stopping = True
+        process = self._process
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(self.plan.stop_signal)
+            try:
+                await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
+            except TimeoutError:
+                self._say(self.plan.name, f"did not stop within {STOP_PATIENCE_S:.0f} s; killed")
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if self._keeper is not None:
+            if self._keeper is not asyncio.current_task():
+                self._keeper.cancel()
+                await asyncio.gather(self._keeper, return_exceptions=True)
+        self._pid_file.unlink(missing_ok=True)
+
+    async def _spawn(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *self.plan.command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **self.plan.environment},
+            # Its own session: Ctrl-C in the terminal reaches the supervisor only, which stops all in order.
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+            limit=LINE_LIMIT_BYTES,
+        )
+        self.pid = self._process.pid
+        # Written under another name first: whoever reads it sees a whole number or the old one.
+        fresh = self._pid_file.with_suffix(".new")
+        fresh.write_text(f"{self.pid}\n")
+        fresh.replace(self._pid_file)
+
+    async def _relay(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None, "stdout was asked for as a pipe"
+        while True:
+            try:
+                line = await process.stdout.readline()
+            except ValueError:
+                # A line longer than the limit: readline() dropped it.
+                continue
+            if not line:
+                return
+            self._say(self.plan.name, line.decode(errors="replace").rstrip())
+
+    async def _keep(self) -> None:
+        backoff_s = BACKOFF_FIRST_S
+        while True:
+            process, started_s = self._process, time.monotonic()
+            assert process is not None, "_keep() follows _spawn()"
+            relay = asyncio.create_task(self._relay(process))
+            try:
+                code = await process.wait()
+            finally:
+                # A grandchild may hold the pipe open after its parent died: do not wait for the end of the stream.
+                done, _ = await asyncio.wait({relay}, timeout=0.2)
+                if not done:
+                    relay.cancel()
+            self.exit_code = code
+            if self._stopping or not self.plan.restart:
+                return
+            if time.monotonic() - started_s > STEADY_S:
+                backoff_s = BACKOFF_FIRST_S
+            self._say(self.plan.name, f"ended ({_describe_exit(code)}); starts again in {backoff_s:.1f} s")
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_LAST_S)
+            self.restarts += 1
+            await self._spawn()
+
+
+def _describe_exit(code: int) -> str:
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,42 @@
+"""The bodies of the one-role commands: a web node, a media node, a migration."""
+
+from __future__ import annotations
+
+import asyncio
+
+from web.log import configure_log
+from web.settings import Settings
+
+GRACE_S = 3
+
+
+def run_web(settings: Settings) -> None:
+    """Serves until SIGTERM. uvloop and httptools; WebSocket frames are bounded well above the largest live message."""
+    import uvicorn
+
+    from web.app import make_asgi
+
+    configure_log(settings.log_level)
+    uvicorn.run(
+        make_asgi(settings),  # type: ignore[arg-type]
+        host=settings.host,
+        port=settings.web_port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        ws_max_size=1 << 20,
+    )
+
+
+def upgrade_record(settings: Settings) -> None:
+    from classroom import upgrade
+
+    configure_log(settings.log_level)
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    outcome = upgrade(settings.database)
+    if asyncio.iscoroutine(outcome):
+        asyncio.run(outcome)

@@ -1,0 +1,124 @@
+"""Every setting of the platform, read once from the environment (`ANKE_*`) and handed on as values.
+
+No other module reads the environment. Defaults make one machine work as it comes (`anke up`); a production
+installation sets `ANKE_DATABASE_URL`, `ANKE_REDIS_URL` and the public addresses.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from web.key_files import KeyFiles
+
+Words = Annotated[list[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """One value for the whole process. Times carry their unit in the name; addresses without one are host names."""
+
+    model_config = SettingsConfigDict(env_prefix="ANKE_", frozen=True, extra="ignore")
+
+    data_dir: Path = Path("var")
+    host: str = "127.0.0.1"  # of every listener; production puts a TLS proxy in front
+    web_port: int = Field(8080, ge=1, le=65535)
+    media_port: int = Field(8081, ge=1, le=65535)  # HTTP: WHIP, WHEP, control
+    media_udp_port: int = Field(8082, ge=1, le=65535)
+    redis_port: int = Field(8079, ge=1, le=65535)  # of the Redis child; unused when redis_url is set
+
+    web_url: str = ""  # what people type; default http://{host}:{web_port}
+    media_public_url: str = ""  # where browsers reach WHIP/WHEP; default http://{host}:{media_port}
+    media_control_url: str = ""  # where web nodes reach the node; default the public one
+    media_public_ips: Words = []  # ICE candidates; default [host]
+    media_node_id: str = ""  # default: made from the machine's name and the port
+
+    database_url: str = ""  # default: SQLite in data_dir
+    redis_url: str = ""  # default: the Redis child of this data_dir
+    ui_dist: Path = Path(__file__).parent / "ui" / "dist"
+    allowed_origins: Words = []  # further origins whose pages may call us; our own always may
+
+    secrets_dir: Path | None = None  # default data_dir/secrets
+    template_key_file: Path | None = None  # face templates are sealed with it; keep it away from their files
+
+    demo: bool = False
+    clock_factor: float = Field(11.25, ge=1, le=60)  # of the demo class only: 2700 s an hour / 11.25 = 240 s
+    demo_learners: int = Field(12, ge=3, le=12)
+
+    worker_concurrency: int = Field(1, ge=1, le=64)
+    worker_max_memory_kib: int = Field(1_200_000, ge=100_000)  # a worker child is replaced above this
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("media_public_ips", "allowed_origins", mode="before")
+    @classmethod
+    def _split_words(cls, value: object) -> object:
+        return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+    @field_validator("data_dir", "ui_dist")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        # Children of `anke up` may have another working directory.
+        return value.absolute()
+
+    @cached_property
+    def keys(self) -> KeyFiles:
+        return KeyFiles(self.secrets_dir or self.data_dir / "secrets", self.template_key_file)
+
+    @property
+    def runs_redis(self) -> bool:
+        """Whether `anke up` starts a Redis child: only where no other Redis was named."""
+        return not self.redis_url
+
+    @property
+    def redis(self) -> str:
+        if self.redis_url:
+            return self.redis_url
+        return f"redis://:{self.keys.redis_password}@127.0.0.1:{self.redis_port}/0"
+
+    @property
+    def database(self) -> str:
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'anke.sqlite3'}"
+
+    @property
+    def own_url(self) -> str:
+        return (self.web_url or f"http://{self.host}:{self.web_port}").rstrip("/")
+
+    @property
+    def media_url(self) -> str:
+        return (self.media_public_url or f"http://{self.host}:{self.media_port}").rstrip("/")
+
+    @property
+    def media_control(self) -> str:
+        return (self.media_control_url or self.media_url).rstrip("/")
+
+    @property
+    def media_ips(self) -> list[str]:
+        return self.media_public_ips or [self.host]
+
+    @property
+    def origins(self) -> list[str]:
+        """Origins whose pages may write to us and reach the media node: our own under each of its loopback names."""
+        own = [self.own_url]
+        if self.host in ("127.0.0.1", "localhost"):
+            own += [f"http://127.0.0.1:{self.web_port}", f"http://localhost:{self.web_port}"]
+        return list(dict.fromkeys(own + [origin.rstrip("/") for origin in self.allowed_origins]))
+
+    @property
+    def templates_dir(self) -> Path:
+        return self.data_dir / "templates"
+
+    @property
+    def run_dir(self) -> Path:
+        """Process ids of the running platform, one `{name}.pid` each."""
+        return self.data_dir / "run"
+
+    def environment(self) -> dict[str, str]:
+        """The `ANKE_*` variables that make a child process read these same settings."""
+        shown = self.model_dump(mode="json", exclude_none=True)
+        return {
+            f"ANKE_{name.upper()}": ",".join(value) if isinstance(value, list) else str(value)
+            for name, value in shown.items()
+        }
