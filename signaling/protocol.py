@@ -200,6 +200,7 @@ class Join(Payload):
     window_id: Annotated[str, Field(min_length=8, max_length=64)]
     since: int | None = None
     as_role: Role | None = None  # a person with several roles says which; default: the strongest
+    wall_slots: Annotated[int, Field(ge=1, le=49)] = 12  # of the staff's wall: how many small videos it negotiates
 
 
 class Joined(Payload):
@@ -326,6 +327,12 @@ class ClassStarted(Payload):
     lesson: LessonFacts
 
 
+class ClassEnding(Payload):
+    """The class closes: a last ping, face check and quiz run; it ends when all are in, at the latest then."""
+
+    ends_by_ms: int
+
+
 class ClassEnded(Payload):
     lesson: LessonFacts
 
@@ -414,6 +421,7 @@ class FaultRecorded(Payload):
 # envelope type → payload
 TELLS: dict[str, type[Payload]] = {
     "class.started": ClassStarted,
+    "class.ending": ClassEnding,
     "class.ended": ClassEnded,
     "participant.changed": ParticipantChanged,
     "chat.posted": ChatPosted,

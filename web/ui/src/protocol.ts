@@ -139,6 +139,7 @@ export interface Join {
   window_id: string;
   since?: number | null;
   as_role?: Role | null;
+  wall_slots?: number;
 }
 
 export interface Joined {
@@ -235,6 +236,11 @@ export interface WallShown {
 
 export interface ClassStarted {
   lesson: LessonFacts;
+}
+
+/** The class closes: a last ping, face check and quiz run; it ends when all are in, at the latest then. */
+export interface ClassEnding {
+  ends_by_ms: number;
 }
 
 export interface ClassEnded {
@@ -349,6 +355,7 @@ export type CallName = keyof Calls;
 /** What the server tells: envelope type → payload. */
 export interface Tells {
   "class.started": ClassStarted;
+  "class.ending": ClassEnding;
   "class.ended": ClassEnded;
   "participant.changed": ParticipantChanged;
   "chat.posted": ChatPosted;
