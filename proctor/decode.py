@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, cast
 import av
 import av.codec
 import av.error
+import numpy as np
 
 if TYPE_CHECKING:
-    import numpy as np
     from av.video.codeccontext import VideoCodecContext
     from numpy.typing import NDArray
 
@@ -59,4 +59,6 @@ def decode_key_frame_untrusted(codec: str, data: bytes) -> Image:
         raise BadFrame("broken", f"{codec} frame of {len(data)} bytes is damaged")
     if not frame.key_frame:
         raise BadFrame("not_key", f"{codec} frame is not intra coded")
-    return frame.to_ndarray(format="bgr24")  # type: ignore[return-value]
+    image = frame.to_ndarray(format="bgr24")
+    # Phones store photos as the sensor lies and say in EXIF how to hold them; a face on its side is not found.
+    return np.ascontiguousarray(np.rot90(image, frame.rotation // 90))

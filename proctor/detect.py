@@ -70,6 +70,9 @@ class YuNetDetector:
         height, width = image.shape[:2]
         self._detector.setInputSize((width, height))
         _, rows = self._detector.detect(image)
+        found = []
         # A row is the box, five landmarks of another kind than dlib's, and the score.
-        found = [] if rows is None else [FaceBox(*row[:4].round().astype(int).tolist(), float(row[14])) for row in rows]
+        for row in [] if rows is None else rows:
+            x, y, box_width, box_height = (round(float(value)) for value in row[:4])
+            found.append(FaceBox(x, y, box_width, box_height, float(row[14])))
         return sorted(found, key=lambda face: -face.width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,7 @@ class Shot:
     face_px: int | None = None
     brightness: float | None = None
     vector: tuple[float, ...] | None = None
+    spoofed: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return {
@@ -66,7 +67,11 @@ def enrol(engine: Engine, jpegs: Sequence[bytes], thresholds: Thresholds = DEFAU
     """Looks at each JPEG by itself, then at whether they show one person. Raises ValueError without `SHOTS` of them."""
     if len(jpegs) != SHOTS:
         raise ValueError(f"enrolment takes {SHOTS} shots, not {len(jpegs)}")
-    shots = _one_person(tuple(look(engine, jpeg, thresholds) for jpeg in jpegs), thresholds)
+    shots = tuple(look(engine, jpeg, thresholds) for jpeg in jpegs)
+    # A vote, as in `judge`: one shot that seems spoofed proves nothing.
+    if all(shot.spoofed for shot in shots):
+        return Enrolment(None, tuple(replace(shot, problem=Problem.SPOOF_SUSPECTED) for shot in shots))
+    shots = _one_person(shots, thresholds)
     vectors = [shot.vector for shot in shots if shot.problem is None and shot.vector is not None]
     if len(vectors) != SHOTS:
         return Enrolment(None, shots)
@@ -96,10 +101,9 @@ def look(engine: Engine, jpeg: bytes, thresholds: Thresholds) -> Shot:
     if brightness < thresholds.dark_mean:
         return Shot(Problem.TOO_DARK, face.width, brightness)
     opinion = engine.liveness.opinion(image, face)
-    if opinion.liveness is Liveness.SPOOF and opinion.score is not None and opinion.score >= thresholds.spoof_score:
-        return Shot(Problem.SPOOF_SUSPECTED, face.width, brightness)
-    vector = engine.embedder.vector(chip)
-    return Shot(None, face.width, brightness, tuple(float(value) for value in vector))
+    spoofed = opinion.liveness is Liveness.SPOOF and (opinion.score or 0.0) >= thresholds.spoof_score
+    vector = tuple(float(value) for value in engine.embedder.vector(chip))
+    return Shot(None, face.width, brightness, vector, spoofed)
 
 
 def _one_person(shots: tuple[Shot, ...], thresholds: Thresholds) -> tuple[Shot, ...]:
@@ -111,6 +115,6 @@ def _one_person(shots: tuple[Shot, ...], thresholds: Thresholds) -> tuple[Shot, 
         if vector is not None and others:
             nearest = min(cosine_distance(vector, other) for other in others)
             if nearest >= thresholds.mismatch_from:
-                shot = Shot(Problem.NOT_SAME_PERSON, shot.face_px, shot.brightness, shot.vector)
+                shot = replace(shot, problem=Problem.NOT_SAME_PERSON)
         judged.append(shot)
     return tuple(judged)

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 
 def judge_frame(
-    engine: Engine, frame: EncodedFrame | None, template: Template, thresholds: Thresholds = DEFAULT_THRESHOLDS
+    engine: Engine,
+    frame: EncodedFrame | None,
+    template: Template,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    spoofs_before: int = 0,
 ) -> Verdict:
     """The verdict on one encoded key frame; None or unreadable bytes are NO_FRAME."""
     if frame is None:
@@ -35,11 +39,20 @@ def judge_frame(
         image = decode_key_frame_untrusted(frame.codec, frame.data)
     except BadFrame:
         return Verdict(Outcome.NO_FRAME, reason=Reason.FRAME_UNREADABLE, frame_sha256=sha256)
-    return replace(judge(engine, image, template, thresholds), frame_sha256=sha256)
+    return replace(judge(engine, image, template, thresholds, spoofs_before), frame_sha256=sha256)
 
 
-def judge(engine: Engine, image: Image, template: Template, thresholds: Thresholds = DEFAULT_THRESHOLDS) -> Verdict:
-    """The verdict on one BGR picture. Whatever is in the picture is a value; only a fault of ours raises."""
+def judge(
+    engine: Engine,
+    image: Image,
+    template: Template,
+    thresholds: Thresholds = DEFAULT_THRESHOLDS,
+    spoofs_before: int = 0,
+) -> Verdict:
+    """The verdict on one BGR picture. Whatever is in the picture is a value; only a fault of ours raises.
+
+    `spoofs_before` is how many looks in a row just before this one seemed spoofed: liveness is a vote.
+    """
     began = time.perf_counter()
     height, width = image.shape[:2]
     verdict = Verdict(
@@ -81,7 +94,7 @@ def judge(engine: Engine, image: Image, template: Template, thresholds: Threshol
         liveness=opinion.liveness,
         liveness_score=None if opinion.score is None else round(opinion.score, 4),
     )
-    if opinion.liveness is Liveness.SPOOF and opinion.score is not None and opinion.score >= thresholds.spoof_score:
+    if seems_spoofed(verdict, thresholds) and spoofs_before + 1 >= thresholds.spoof_votes:
         return ends(Outcome.SPOOF_SUSPECTED)
     if distance <= thresholds.match_up_to:
         return ends(Outcome.MATCH)
@@ -105,6 +118,12 @@ def people(faces: list[FaceBox], thresholds: Thresholds) -> list[FaceBox]:
 
 def too_dark(image: Image, thresholds: Thresholds) -> bool:
     return float(image.mean()) < thresholds.dark_mean
+
+
+def seems_spoofed(verdict: Verdict, thresholds: Thresholds) -> bool:
+    """One vote; `spoof_votes` of them in a row make the outcome."""
+    score = verdict.liveness_score
+    return verdict.liveness is Liveness.SPOOF and score is not None and score >= thresholds.spoof_score
 
 
 def cosine_distance(a: np.ndarray, b: np.ndarray) -> float:

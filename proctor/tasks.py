@@ -18,7 +18,7 @@ import structlog
 from proctor.frames import drop, take
 from proctor.templates import Template, TemplateBox, TemplateError
 from proctor.thresholds import DEFAULT_THRESHOLDS, Thresholds
-from proctor.verdict import Outcome, Reason, Verdict
+from proctor.verdict import Liveness, Outcome, Reason, Verdict
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -104,6 +104,7 @@ class FaceJobs:
                 verdict = Verdict(Outcome.NOT_JUDGED, reason=Reason.WORKER_DIED)
             else:
                 verdict = self._judge(frame_key, template_key)
+                self._remember_spoof(template_key, verdict)
             drop(self._connection(), frame_key)
             log.info("face check", check_id=check_id, outcome=str(verdict.outcome), distance=verdict.distance)
             return self._answer(answer_key, verdict.to_dict())
@@ -122,7 +123,22 @@ class FaceJobs:
             missing = error.code == "template_missing"
             return Verdict(Outcome.NOT_JUDGED, reason=Reason.NO_TEMPLATE if missing else Reason.TEMPLATE_UNREADABLE)
         frame = take(self._connection(), frame_key)
-        return judge_frame(self._engine(), frame, template, self._context.thresholds)
+        votes = self._connection().get(self._spoof_key(template_key))
+        return judge_frame(self._engine(), frame, template, self._context.thresholds, int(votes or 0))
+
+    def _spoof_key(self, template_key: str) -> str:
+        return f"{self._context.key_prefix}spoofs:{template_key}"
+
+    def _remember_spoof(self, template_key: str, verdict: Verdict) -> None:
+        """Counts looks in a row that seemed spoofed; a look that seemed alive starts over."""
+        from proctor.judge import seems_spoofed
+
+        redis = self._connection()
+        if seems_spoofed(verdict, self._context.thresholds):
+            redis.incr(self._spoof_key(template_key))
+            redis.expire(self._spoof_key(template_key), ANSWER_TTL_S)
+        elif verdict.liveness is Liveness.REAL:
+            redis.delete(self._spoof_key(template_key))
 
     def enrol_face(self, subject: str, shot_keys: list[str]) -> dict[str, Any]:
         """Three JPEG shots waiting in Redis → a sealed template, or what was wrong with each shot.

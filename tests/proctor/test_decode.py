@@ -89,3 +89,8 @@ def test_unknown_codecs_and_sizes_have_codes():
     with pytest.raises(BadFrame) as caught:
         decode_key_frame_untrusted("vp8", bytes(5_000_000))
     assert caught.value.code == "size"
+
+
+def test_a_photo_taken_on_its_side_is_turned_upright(press_photos):
+    data = (press_photos / "live_sample_1.jpg").read_bytes()  # EXIF orientation 6
+    assert decode_key_frame_untrusted("jpeg", data).shape == (640, 480, 3)
