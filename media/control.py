@@ -1,0 +1,209 @@
+"""The typed client of media nodes' control API: what the lesson's side asks of packets, over HTTP.
+
+Light to import: it knows no codec, no socket and no SDP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from media.errors import WORDINGS, MediaError
+from media.frame import EncodedFrame
+from media.keys import ENDED_TTL_S, NODE_TTL_MS, MediaKeys
+
+REQUEST_TIMEOUT_S = 2.0
+# How long a list of nodes is believed; a node that died is missed from Redis after NODE_TTL_MS anyway.
+NODES_AGE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """A live media node. `public_url` is where browsers POST: `{public_url}/whip/{id}`, `{public_url}/whep/{id}`."""
+
+    node_id: str
+    control_url: str
+    public_url: str
+    started_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What one encoding of a publication has brought so far. `last_packet_age_ms` is None before its first packet."""
+
+    publication_id: str
+    holder: str
+    seat: str
+    room: str
+    kind: str
+    rid: str | None
+    packets: int
+    payload_bytes: int
+    last_packet_age_ms: int | None
+    node_id: str
+
+
+class MediaControl:
+    """Asks every live node, since a publication may be on any. Raises MediaError only.
+
+    `no_node` means that none is alive or that Redis, which knows them, is away.
+    """
+
+    def __init__(
+        self, redis: Redis, control_secret: str, http: httpx.AsyncClient | None = None, *, prefix: str = ""
+    ) -> None:
+        self._redis = redis
+        self._keys = MediaKeys(prefix)
+        self._secret = control_secret
+        self._http = http or httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, trust_env=False)
+        self._owns_http = http is None
+        self._nodes: list[NodeInfo] = []
+        self._nodes_until = 0.0
+
+    async def close(self) -> None:
+        if self._owns_http:
+            await self._http.aclose()
+
+    async def nodes(self) -> list[NodeInfo]:
+        """Every live node, the longest running first. MediaError `no_node` only when Redis is away."""
+        now_s = time.monotonic()
+        if now_s < self._nodes_until:
+            return self._nodes
+        try:
+            members = await self._redis.zrange(self._keys.nodes, 0, -1)
+            node_ids = [member.decode() if isinstance(member, bytes) else str(member) for member in members]
+            records = await self._redis.mget([self._keys.node(item) for item in node_ids]) if node_ids else []
+        except (RedisError, OSError) as error:
+            raise MediaError("no_node", f"Redis is away: {error}") from error
+        found = [
+            NodeInfo(node_id, **json.loads(record)) for node_id, record in zip(node_ids, records, strict=True) if record
+        ]
+        self._nodes = sorted(found, key=lambda node: (node.started_at_ms, node.node_id))
+        self._nodes_until = now_s + NODES_AGE_S
+        return self._nodes
+
+    async def node(self) -> NodeInfo:
+        """The node that new sessions go to. MediaError `no_node`."""
+        nodes = await self.nodes()
+        if not nodes:
+            raise MediaError("no_node", f"no heartbeat within {NODE_TTL_MS} ms")
+        return nodes[0]
+
+    async def tap(self, publication_id: str, deadline_ms: int = 1500) -> EncodedFrame:
+        """The next intra frame of a publication's video, asked for now.
+
+        MediaError `no_publication`, `no_video`, `no_keyframe`, `unknown_payload`, `no_node`.
+        """
+        body = {"publication_id": publication_id, "deadline_ms": deadline_ms}
+        answer = await self._ask_first("tap", body, absent="no_publication", extra_s=deadline_ms / 1000)
+        try:
+            data = base64.b64decode(answer.pop("data"), validate=True)
+            return EncodedFrame(data=data, **answer)
+        except (KeyError, TypeError, binascii.Error) as error:
+            raise MediaError("control_refused", f"malformed tap: {error}") from error
+
+    async def show(self, subscription_id: str, slots: dict[str, str | None]) -> dict[str, Any]:
+        """Routes slots: slot name → publication id or None. The publication may come later. Answers what all slots
+        show now. MediaError `no_subscription`, `no_slot`, `no_node`."""
+        body = {"subscription_id": subscription_id, "slots": slots}
+        answer = await self._ask_first("show", body, absent="no_subscription")
+        return dict(answer["slots"])
+
+    async def end_seat(self, seat_id: str) -> int:
+        """Ends a seat's sessions on every node and refuses its tokens from then on; how many sessions there were."""
+        await self._remember(self._keys.ended_seat(seat_id), "1")
+        return await self._end({"seat": seat_id})
+
+    async def end_holder(self, holder: str, keep_seat: str | None = None) -> int:
+        """Ends a holder's sessions but those of `keep_seat`, and refuses the tokens that the holder has had so far."""
+        at_ms = time.time_ns() // 1_000_000
+        await self._remember(self._keys.ended_holder(holder), json.dumps({"at_ms": at_ms, "keep_seat": keep_seat}))
+        return await self._end({"holder": holder, "keep_seat": keep_seat, "at_ms": at_ms})
+
+    async def flows(self) -> list[Flow]:
+        """What every publication has brought so far, over all nodes."""
+        answers = await self._ask_all("GET", "flows")
+        return [Flow(**flow, node_id=node.node_id) for node, answer in answers for flow in answer["flows"]]
+
+    async def snapshot(self) -> dict[str, Any]:
+        """Everything that every node says about itself, by node id."""
+        return {node.node_id: answer for node, answer in await self._ask_all("GET", "snapshot")}
+
+    async def _remember(self, key: str, value: str) -> None:
+        try:
+            await self._redis.set(key, value, ex=ENDED_TTL_S)
+        except (RedisError, OSError) as error:
+            raise MediaError("no_node", f"Redis is away: {error}") from error
+
+    async def _end(self, body: dict[str, Any]) -> int:
+        answers = await self._ask_all("POST", "end", body)
+        return sum(int(answer["ended"]) for _, answer in answers)
+
+    async def _ask_first(self, path: str, body: dict[str, Any], *, absent: str, extra_s: float = 0.0) -> dict[str, Any]:
+        """The answer of the node that has it: nodes that say `absent` are passed over."""
+        nodes = await self.nodes()
+        refusal = MediaError(absent if nodes else "no_node")
+        for node in nodes:
+            try:
+                return await self._ask(node, "POST", path, body, extra_s)
+            except MediaError as error:
+                if error.code not in (absent, "no_node"):
+                    raise
+                refusal = error if refusal.code != absent or error.code == absent else refusal
+        raise refusal
+
+    async def _ask_all(
+        self, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> list[tuple[NodeInfo, dict[str, Any]]]:
+        nodes = await self.nodes()
+
+        async def ask(node: NodeInfo) -> dict[str, Any] | None:
+            try:
+                return await self._ask(node, method, path, body)
+            except MediaError as error:
+                # A node that died within the last heartbeat's time has nothing to say and nothing left to end.
+                if error.code != "no_node":
+                    raise
+                return None
+
+        answers = await asyncio.gather(*map(ask, nodes))
+        return [(node, answer) for node, answer in zip(nodes, answers, strict=True) if answer is not None]
+
+    async def _ask(
+        self, node: NodeInfo, method: str, path: str, body: dict[str, Any] | None = None, extra_s: float = 0.0
+    ) -> dict[str, Any]:
+        try:
+            response = await self._http.request(
+                method,
+                f"{node.control_url}/control/{path}",
+                json=body,
+                headers={"Authorization": f"Bearer {self._secret}"},
+                timeout=REQUEST_TIMEOUT_S + extra_s,
+            )
+        except httpx.HTTPError as error:
+            self._nodes_until = 0.0
+            raise MediaError("no_node", f"{node.node_id}: {type(error).__name__}") from error
+        return _answer(response)
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    try:
+        answer = response.json()
+    except ValueError:
+        raise MediaError("control_refused", f"HTTP {response.status_code}, not JSON") from None
+    if response.is_success and isinstance(answer, dict):
+        return answer
+    error = answer.get("error", {}) if isinstance(answer, dict) else {}
+    code = str(error.get("code"))
+    if code in WORDINGS:
+        raise MediaError(code, str(error.get("detail", "")))
+    raise MediaError("control_refused", f"HTTP {response.status_code} {code}")

@@ -1,0 +1,38 @@
+"""The names of what media nodes keep in Redis. `prefix` separates installations (and tests) on one Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Long enough to outlive every token of a day's lessons.
+ENDED_TTL_S = 24 * 3600
+NODE_TTL_MS = 5000
+HEARTBEAT_S = 1.5
+EVENTS_MAX_LENGTH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class MediaKeys:
+    prefix: str = ""
+
+    @property
+    def nodes(self) -> str:
+        """Sorted set of node ids by their last heartbeat (Unix epoch ms)."""
+        return f"{self.prefix}media:nodes"
+
+    def node(self, node_id: str) -> str:
+        """JSON {control_url, public_url, started_at_ms}, gone `NODE_TTL_MS` after the last heartbeat."""
+        return f"{self.prefix}media:node:{node_id}"
+
+    @property
+    def events(self) -> str:
+        """Stream of {type, id, holder, seat, room, node_id, at_ms, reason}."""
+        return f"{self.prefix}media:events"
+
+    def ended_seat(self, seat: str) -> str:
+        """Set while tokens of this seat are refused."""
+        return f"{self.prefix}media:ended:{seat}"
+
+    def ended_holder(self, holder: str) -> str:
+        """JSON {at_ms, keep_seat}: tokens of this holder made until then are refused, but for those of `keep_seat`."""
+        return f"{self.prefix}media:ended_holder:{holder}"

@@ -1,0 +1,119 @@
+"""Answers out: one SDP text that accepts what `Offer` holds, with all our candidates in it (ICE-lite, RFC 8445 2.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from media.rtp_parameters import (
+    EXTENSION_URIS,
+    Codec,
+    Direction,
+    LocalTransport,
+    Media,
+    Offer,
+    Sending,
+)
+
+# RFC 8445 5.1.2.1: type preference 126 for host candidates, component 1.
+HOST_TYPE_PREFERENCE = 126
+# RFC 4588 8.6 leaves the buffer time open; browsers read nothing from it.
+RTX_CLOCK_RATE_HZ = 90_000
+
+
+def write_answer(
+    offer: Offer, local: LocalTransport, session_number: int, version: int, sending: Mapping[int, Sending] | None = None
+) -> str:
+    """The answer to `offer`.
+
+    `sending` maps an m-line's index to what we send there (playing); None means that we receive (publishing).
+    M-lines without anything to send are answered inactive, unusable ones with port 0.
+    """
+    accepted = [line for line in offer.media if not line.rejected]
+    lines = ["v=0", f"o=- {session_number} {version} IN IP4 127.0.0.1", "s=-", "t=0 0", "a=ice-lite"]
+    if any(line.bundled for line in accepted):
+        lines.append("a=group:BUNDLE " + " ".join(line.mid for line in accepted))
+    lines.append("a=msid-semantic: WMS *")
+    for line in offer.media:
+        if line.rejected:
+            lines += _rejected(line)
+            continue
+        sent = None if sending is None else sending.get(line.index)
+        # Candidates belong to the transport, so to the first m-line of the bundle only (RFC 8843 7.3.1).
+        lines += _accepted(line, local, sent, publishing=sending is None, with_candidates=line is accepted[0])
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _rejected(line: Media) -> list[str]:
+    # RFC 3264 6: a rejected stream keeps its place and at least one format.
+    return [
+        f"m={line.kind} 0 {line.protocol} {line.formats[0]}",
+        "c=IN IP4 0.0.0.0",
+        "a=inactive",
+        f"a=mid:{line.mid}",
+    ]
+
+
+def _accepted(
+    line: Media, local: LocalTransport, sent: Sending | None, *, publishing: bool, with_candidates: bool
+) -> list[str]:
+    payload_types: list[int] = []
+    for codec in line.codecs:
+        payload_types.append(codec.payload_type)
+        if codec.rtx_payload_type is not None:
+            payload_types.append(codec.rtx_payload_type)
+    lines = [
+        f"m={line.kind} 9 {line.protocol} {' '.join(map(str, payload_types))}",
+        "c=IN IP4 0.0.0.0",
+        "a=rtcp:9 IN IP4 0.0.0.0",
+        f"a=ice-ufrag:{local.ice_ufrag}",
+        f"a=ice-pwd:{local.ice_pwd}",
+        f"a=fingerprint:{local.fingerprint[0]} {local.fingerprint[1]}",
+        f"a=setup:{local.setup.value}",
+        f"a=mid:{line.mid}",
+    ]
+    lines += [f"a=extmap:{number} {EXTENSION_URIS[name]}" for name, number in line.extensions]
+    if sent is not None:
+        lines += [f"a={Direction.SENDONLY.value}", f"a=msid:{sent.stream_id} {sent.track_id}"]
+    elif publishing and line.sends:
+        lines.append(f"a={Direction.RECVONLY.value}")
+    else:
+        lines.append(f"a={Direction.INACTIVE.value}")
+    lines.append("a=rtcp-mux")
+    if line.reduced_size_rtcp:
+        lines.append("a=rtcp-rsize")  # RFC 5506
+    for codec in line.codecs:
+        lines += _codec(codec)
+    if publishing and line.sends and line.rids:
+        lines += [f"a=rid:{rid} recv" for rid in line.rids]  # RFC 8851 6.3
+        lines.append("a=simulcast:recv " + ";".join(line.rids))  # RFC 8853 5.3.2
+    if sent is not None:
+        if sent.rtx_ssrc is not None:
+            lines.append(f"a=ssrc-group:FID {sent.ssrc} {sent.rtx_ssrc}")
+        for ssrc in (sent.ssrc, sent.rtx_ssrc):
+            if ssrc is not None:
+                lines.append(f"a=ssrc:{ssrc} cname:{sent.cname}")
+                lines.append(f"a=ssrc:{ssrc} msid:{sent.stream_id} {sent.track_id}")
+    if with_candidates:
+        lines += [f"a=candidate:{_candidate(place, *address)}" for place, address in enumerate(local.candidates)]
+        lines.append("a=end-of-candidates")
+    return lines
+
+
+def _codec(codec: Codec) -> list[str]:
+    channels = f"/{codec.channels}" if codec.channels > 1 else ""
+    lines = [f"a=rtpmap:{codec.payload_type} {codec.encoding}/{codec.clock_rate_hz}{channels}"]
+    lines += [f"a=rtcp-fb:{codec.payload_type} {feedback}" for feedback in codec.feedback]
+    if codec.fmtp:
+        lines.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
+    if codec.rtx_payload_type is not None:
+        lines.append(f"a=rtpmap:{codec.rtx_payload_type} rtx/{RTX_CLOCK_RATE_HZ}")
+        lines.append(f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}")
+    return lines
+
+
+def _candidate(place: int, ip: str, port: int) -> str:
+    local_preference = 65535 - place
+    priority = (HOST_TYPE_PREFERENCE << 24) | (local_preference << 8) | 255
+    foundation = f"{ip_address(ip).version}{place}"
+    return f"{foundation} 1 udp {priority} {ip} {port} typ host"

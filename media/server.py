@@ -1,0 +1,155 @@
+"""One media node as a process: the native router's sockets, the HTTP server, Redis. The only file that starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from ipaddress import ip_address
+
+import psutil
+import uvicorn
+from quart import Quart, Response
+from redis.asyncio import Redis
+from werkzeug.exceptions import HTTPException
+
+from media._router import Router as NativeRouter
+from media.control_server import control_blueprint
+from media.errors import MediaError
+from media.node import MediaNode, MediaNodeConfig
+from media.router import MediaRouter, wall_clock_ms
+from media.sdp import MAX_SDP_BYTES
+from media.session_http import Desk, error_response, http_error_response
+from media.stats import RouterStats
+from media.whep import whep_blueprint
+from media.whip import whip_blueprint
+
+REDIS_TIMEOUT_S = 2.0
+# Keep-alive connections of browsers must not hold a stopping node.
+GRACEFUL_SHUTDOWN_S = 2
+
+
+class RunningNode:
+    """A media node inside the current event loop: `await RunningNode.start(config)` … `await node.stop()`."""
+
+    def __init__(self, config: MediaNodeConfig, clock_ms: Callable[[], int]) -> None:
+        self.config = config
+        self.redis = Redis.from_url(
+            config.redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
+        )
+        self.node = MediaNode(self.redis, config, clock_ms)
+        self.native = NativeRouter(list(config.bind), history_packets=config.history_packets, threads=config.threads)
+        candidates = tuple(_candidates(self.native.local_addresses(), config.announced))
+        self.router = MediaRouter(
+            self.native,
+            candidates,
+            on_event=self.node.tell,
+            max_sessions=config.max_sessions,
+            handshake_timeout_s=config.handshake_timeout_s,
+            clock_ms=clock_ms,
+        )
+        self.stats = RouterStats(self.router, self.node)
+        self.app = _app(Desk(self.router, self.node, config, clock_ms), self.stats)
+        self._sampling = asyncio.create_task(self.stats.run())
+        self.node.start()
+
+    async def stop(self) -> None:
+        """Ends all sessions (`node_stopping`), says so in Redis, closes the sockets."""
+        self._sampling.cancel()
+        await self.router.close()
+        await self.node.stop()
+        await self.redis.aclose()
+
+
+class NodeServer(uvicorn.Server):
+    """uvicorn without signal handlers of its own: the node ends its sessions before the process goes."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def run_media_node(config: MediaNodeConfig, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
+    """Runs one media node until SIGTERM or SIGINT, then ends its sessions and says that it is gone.
+
+    OSError when the UDP or the HTTP address is taken.
+    """
+    running = RunningNode(config, clock_ms)
+    server = NodeServer(
+        uvicorn.Config(
+            running.app,
+            host=config.http_host,
+            port=config.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=GRACEFUL_SHUTDOWN_S,
+        )
+    )
+
+    def leave() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave)
+    # Bound here, so that a taken port is an OSError of ours and not an exit inside uvicorn.
+    listener = socket.create_server((config.http_host, config.http_port), reuse_port=False)
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+        listener.close()
+        await running.stop()
+
+
+def _app(desk: Desk, stats: RouterStats) -> Quart:
+    app = Quart("media")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_SDP_BYTES
+    app.register_blueprint(whip_blueprint(desk))
+    app.register_blueprint(whep_blueprint(desk))
+    app.register_blueprint(control_blueprint(desk, stats))
+    app.register_error_handler(MediaError, error_response)
+    app.register_error_handler(HTTPException, http_error_response)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, object]:
+        return {"ok": True, "node_id": desk.node.node_id}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(stats.metrics(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return app
+
+
+def _candidates(bound: list[tuple[str, int]], announced: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Host candidates: the announced addresses on the bound ports, or the bound ones with wildcards spelt out."""
+    ports = {ip_address(ip).version: port for ip, port in bound}
+    if announced:
+        for ip in announced:
+            port = ports.get(ip_address(ip).version)
+            if port is not None:
+                yield ip, port
+        return
+    for ip, port in bound:
+        if not ip_address(ip).is_unspecified:
+            yield ip, port
+            continue
+        for found in _interface_addresses(ip_address(ip).version):
+            yield found, port
+
+
+def _interface_addresses(version: int) -> list[str]:
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    found = {
+        entry.address
+        for entries in psutil.net_if_addrs().values()
+        for entry in entries
+        # Link-local addresses need a zone, which a candidate cannot carry (RFC 8445 5.1.1.1).
+        if entry.family == family and "%" not in entry.address
+    }
+    # Loopback last: it serves only clients on this machine.
+    return sorted(found, key=lambda address: (ip_address(address).is_loopback, address))
