@@ -1,0 +1,227 @@
+/** The HTTP API of `anke web`: one typed function per route, one error type with a sentence in both languages. */
+
+import type { CreditStrip, LessonState, MediaGrant, PresenceState, Role } from './protocol'
+
+export interface Person {
+  id: string
+  name: string
+  roles: Role[]
+  organisation: string | null
+}
+
+export interface Me {
+  person: Person
+  face: { enrolled: boolean; status: string | null }
+  consents: unknown[]
+}
+
+export interface DemoAccount {
+  role: Role
+  login: string
+  password: string
+  name: string
+  say: string
+  say_en: string
+}
+
+export interface Demo {
+  active: boolean
+  clock_factor: number
+  accounts: DemoAccount[]
+  lesson_id: string | null
+}
+
+export interface LessonCard {
+  lesson_id: string
+  class_id?: string
+  title: string
+  course: string
+  class_name: string
+  instructor: string
+  state: LessonState
+  starts_at_ms: number
+  started_at_ms: number | null
+  ended_at_ms: number | null
+  planned_s: number
+  hours: number
+  clock_factor: number
+  roles_here: Role[]
+  my_credit_s: number | null
+}
+
+export interface ConsentText {
+  version: string
+  zh: string
+  en: string
+}
+
+export interface ShotVerdict {
+  ok: boolean
+  problem: string | null
+}
+
+export interface Enrolment {
+  enrolled: boolean
+  shots: ShotVerdict[]
+}
+
+export interface ClassCard {
+  class_id: string
+  title: string
+  course: string
+  learners?: number
+  lessons?: number
+  [more: string]: unknown
+}
+
+export interface ClassLearner {
+  person_id: string
+  name: string
+  login?: string
+  credited_s?: number
+  needed_s?: number
+  enrolled_face?: boolean
+  [more: string]: unknown
+}
+
+export interface ClassDetail {
+  class_id: string
+  title: string
+  course: string
+  term?: string
+  hours?: number
+  seconds_per_hour?: number
+  learners: ClassLearner[]
+  lessons: LessonCard[]
+  instructors?: { person_id: string; name: string }[]
+  [more: string]: unknown
+}
+
+export interface Course {
+  course_id: string
+  title: string
+  hours: number
+}
+
+export interface ScoreRow {
+  person_id: string
+  name: string
+  state: PresenceState
+  credited_s: number
+  attended_s: number
+  needed_s: number
+  pings: { sent: number; answered: number; missed: number }
+  verdicts: Record<string, number>
+  quiz_score: number | null
+  reasons: string[]
+}
+
+export interface EvidenceItem {
+  at_ms: number
+  kind: string
+  [more: string]: unknown
+}
+
+export interface CreditDetail {
+  credit: CreditStrip
+  evidence: EvidenceItem[]
+}
+
+export interface VerifyReport {
+  result: 'identical' | 'different' | 'broken'
+  broken_row: unknown
+  differences: unknown[]
+  lines: string[]
+}
+
+/** A refused or failed request. `code` is stable; `offline` and `server` are made here when no body came back. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly message_zh: string | null,
+    readonly message_en: string | null,
+    readonly body: unknown = null,
+  ) {
+    super(message_en ?? code)
+  }
+}
+
+let onSignedOut: (code: string) => void = () => undefined
+
+/** Called with the error code whenever the server says that this session is over. */
+export function whenSignedOut(react: (code: string) => void): void {
+  onSignedOut = react
+}
+
+interface Options {
+  method?: 'GET' | 'POST' | 'DELETE'
+  body?: unknown
+  timeout_ms?: number
+  /** A status other than 2xx whose body is an answer all the same. */
+  accept?: number
+}
+
+async function request<T>(path: string, { method = 'GET', body, timeout_ms = 15_000, accept }: Options = {}): Promise<T> {
+  let response: Response
+  try {
+    response = await fetch(path, {
+      method,
+      credentials: 'same-origin',
+      headers: body === undefined ? {} : { 'Content-Type': 'application/json' },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: AbortSignal.timeout(timeout_ms),
+    })
+  } catch (error) {
+    const code = error instanceof DOMException && error.name === 'TimeoutError' ? 'timeout' : 'offline'
+    throw new ApiError(0, code, null, null)
+  }
+  const text = await response.text()
+  let parsed: unknown = null
+  try {
+    parsed = text ? JSON.parse(text) : null
+  } catch {
+    // A proxy's HTML error page: the status is all that is known.
+    parsed = null
+  }
+  if (response.ok || response.status === accept) return parsed as T
+  const error = (parsed as { error?: { code?: string; message?: string; message_en?: string } } | null)?.error
+  const code = error?.code ?? (response.status >= 500 ? 'server' : `http_${response.status}`)
+  if (response.status === 401 && path !== '/api/sign-in') onSignedOut(code)
+  throw new ApiError(response.status, code, error?.message ?? null, error?.message_en ?? null, parsed)
+}
+
+const id = encodeURIComponent
+
+export const api = {
+  signIn: (login: string, password: string) =>
+    request<{ token: string; person: Person }>('/api/sign-in', { method: 'POST', body: { login, password } }),
+  signOut: () => request<unknown>('/api/sign-out', { method: 'POST' }),
+  me: () => request<Me>('/api/me'),
+  demo: () => request<Demo>('/api/demo'),
+  lessons: () => request<LessonCard[]>('/api/lessons'),
+  lesson: (lesson_id: string) => request<LessonCard>(`/api/lessons/${id(lesson_id)}`),
+  consentText: () => request<ConsentText>('/api/consents/text'),
+  giveConsent: (purpose: string, version: string) =>
+    request<unknown>('/api/consents', { method: 'POST', body: { purpose, version } }),
+  withdrawConsent: (purpose: string) => request<unknown>(`/api/consents/${id(purpose)}`, { method: 'DELETE' }),
+  enrolFace: (shots: string[]) =>
+    request<Enrolment>('/api/me/face', { method: 'POST', body: { shots }, timeout_ms: 30_000, accept: 422 }),
+  forgetFace: () => request<unknown>('/api/me/face', { method: 'DELETE' }),
+  probe: () => request<{ publish: MediaGrant }>('/api/probe'),
+  mediaHealth: () => request<{ nodes: unknown[] }>('/api/media-health'),
+  classes: () => request<ClassCard[]>('/api/classes'),
+  classDetail: (class_id: string) => request<ClassDetail>(`/api/classes/${id(class_id)}`),
+  courses: () => request<Course[]>('/api/courses'),
+  createClass: (body: { course_id: string; title: string; term?: string }) =>
+    request<{ class_id: string }>('/api/classes', { method: 'POST', body }),
+  addLearners: (class_id: string, people: { login: string; name: string; password?: string }[]) =>
+    request<unknown>(`/api/classes/${id(class_id)}/learners`, { method: 'POST', body: { people } }),
+  createLesson: (class_id: string, body: { title: string; instructor_id?: string; starts_at_ms: number; planned_hours: number }) =>
+    request<{ lesson_id: string }>(`/api/classes/${id(class_id)}/lessons`, { method: 'POST', body }),
+  scoreBoard: (lesson_id: string) => request<ScoreRow[]>(`/api/lessons/${id(lesson_id)}/score-board`),
+  credit: (lesson_id: string, person_id: string) =>
+    request<CreditDetail>(`/api/lessons/${id(lesson_id)}/credit/${id(person_id)}`),
+  verify: (lesson_id: string) => request<VerifyReport>(`/api/lessons/${id(lesson_id)}/verify`, { timeout_ms: 60_000 }),
+  exportUrl: (lesson_id: string) => `/api/lessons/${id(lesson_id)}/export.xlsx`,
+}
