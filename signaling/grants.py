@@ -1,0 +1,105 @@
+"""Media grants: which publication or slots a seat may use, as addresses and signed tokens.
+
+The names here are the whole agreement with the media houses: `{lesson}.lecture`, `{lesson}.screen`,
+`{lesson}.learner.{person}`; a node routes a slot to its source whenever that publication is there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from media.tokens import Act, SlotClaim, mint
+from signaling.protocol import MediaGrant, MediaGrants, Role, SlotGrant
+
+if TYPE_CHECKING:
+    from classroom import LessonView
+    from signaling.context import Context
+    from signaling.seats import Seat
+
+# One token starts one session; a page that must start another asks for a fresh one with `media.renew`.
+TOKEN_LIFETIME_MS = 10 * 60 * 1000
+LARGE_SLOT = "large"
+AUDIO_SLOT = "audio"
+
+
+def lecture_id(lesson_id: str) -> str:
+    return f"{lesson_id}.lecture"
+
+
+def screen_id(lesson_id: str) -> str:
+    return f"{lesson_id}.screen"
+
+
+def learner_publication_id(lesson_id: str, person_id: str) -> str:
+    return f"{lesson_id}.learner.{person_id}"
+
+
+def learner_of(lesson_id: str, publication_id: str) -> str | None:
+    """The learner whose camera this publication is; None when it is not a learner's of this lesson."""
+    prefix = f"{lesson_id}.learner."
+    return publication_id.removeprefix(prefix) if publication_id.startswith(prefix) else None
+
+
+def wall_subscription_id(seat: Seat) -> str:
+    return f"{seat.lesson_id}.wall.{seat.person_id}.{seat.seat_id}"
+
+
+def lecture_slots(lesson_id: str) -> list[SlotClaim]:
+    return [
+        SlotClaim("audio", "audio", lecture_id(lesson_id)),
+        SlotClaim("camera", "video", lecture_id(lesson_id)),
+        SlotClaim("screen", "video", screen_id(lesson_id)),
+    ]
+
+
+def wall_slots(lesson_id: str, learner_ids: tuple[str, ...], count: int) -> list[SlotClaim]:
+    """`w0`… each with a learner as far as they go, one `large` picture, the lecture's sound."""
+    sources = [learner_publication_id(lesson_id, person_id) for person_id in learner_ids[:count]]
+    shown: list[str | None] = [*sources, *[None] * (count - len(sources))]
+    return [
+        *(SlotClaim(f"w{number}", "video", source) for number, source in enumerate(shown)),
+        SlotClaim(LARGE_SLOT, "video", None),
+        SlotClaim(AUDIO_SLOT, "audio", lecture_id(lesson_id)),
+    ]
+
+
+async def grant(context: Context, seat: Seat, lesson: LessonView, role: Role, wall_count: int) -> MediaGrants:
+    """What this seat may publish and play. Raises MediaError("no_node") while no media node is alive."""
+    if lesson.state == "ended":
+        return MediaGrants(publish=[], play=None)
+    node = await context.media.node()
+    base = node.public_url.rstrip("/")
+
+    def token(act: Act, name: str, slots: list[SlotClaim]) -> str:
+        return mint(
+            context.media_token_key,
+            holder=seat.person_id,
+            seat=seat.seat_id,
+            room=seat.lesson_id,
+            act=act,
+            id=name,
+            now_ms=context.clock_ms(),
+            lifetime_ms=TOKEN_LIFETIME_MS,
+            slots=slots,
+        )
+
+    def publish(name: str) -> MediaGrant:
+        return MediaGrant(url=f"{base}/whip/{name}", token=token(Act.PUBLISH, name, []), id=name)
+
+    def play(name: str, slots: list[SlotClaim]) -> MediaGrant:
+        return MediaGrant(
+            url=f"{base}/whep/{name}",
+            token=token(Act.PLAY, name, slots),
+            id=name,
+            slots=[SlotGrant(name=slot.name, kind="audio" if slot.kind == "audio" else "video") for slot in slots],
+        )
+
+    if role is Role.LEARNER:
+        return MediaGrants(
+            publish=[publish(learner_publication_id(seat.lesson_id, seat.person_id))],
+            play=play(f"{seat.lesson_id}.{seat.person_id}.{seat.seat_id}", lecture_slots(seat.lesson_id)),
+        )
+    wall = play(wall_subscription_id(seat), wall_slots(seat.lesson_id, lesson.learner_ids, wall_count))
+    if role is Role.INSTRUCTOR:
+        return MediaGrants(publish=[publish(lecture_id(seat.lesson_id)), publish(screen_id(seat.lesson_id))], play=wall)
+    return MediaGrants(publish=[], play=wall)

@@ -1,0 +1,77 @@
+"""What proctors do: which learner each slot of their wall shows, a check now, a notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import classroom
+from signaling.grants import learner_of, learner_publication_id, wall_subscription_id
+from signaling.lesson_namespace import Call, Window
+from signaling.protocol import (
+    CheckDemand,
+    CheckDemanded,
+    ErrorCode,
+    Nothing,
+    NoticeSend,
+    Role,
+    WallShow,
+    WallShown,
+)
+from signaling.push import nudge_relays
+from signaling.sentences import Refusal
+
+if TYPE_CHECKING:
+    from signaling.context import Context
+    from signaling.face_checks import FaceChecks
+
+OVERSEERS = (Role.PROCTOR, Role.INSTRUCTOR)
+
+
+class Wall:
+    def __init__(self, context: Context, face_checks: FaceChecks) -> None:
+        self._context = context
+        self._face_checks = face_checks
+
+    def calls(self) -> dict[str, Call]:
+        return {"check.demand": self.demand, "notice.send": self.notice, "wall.show": self.show}
+
+    async def demand(self, window: Window, payload: CheckDemand) -> CheckDemanded:
+        """One face check of one learner now, ahead of the planned ones."""
+        seat, lesson, _ = window.require(*OVERSEERS)
+        if payload.person_id not in lesson.learner_ids:
+            raise Refusal(ErrorCode.NOT_FOUND)
+        check_id = await self._face_checks.demand(lesson.lesson_id, payload.person_id, seat.person_id)
+        return CheckDemanded(check_id=check_id)
+
+    async def notice(self, window: Window, payload: NoticeSend) -> Nothing:
+        seat, lesson, _ = window.require(*OVERSEERS)
+        if payload.person_id is not None and payload.person_id not in lesson.learner_ids:
+            raise Refusal(ErrorCode.NOT_FOUND)
+        await classroom.post_notice(
+            self._context.record,
+            lesson.lesson_id,
+            seat.person_id,
+            payload.person_id,
+            payload.text,
+            self._context.clock_ms(),
+        )
+        await nudge_relays(self._context)
+        return Nothing()
+
+    async def show(self, window: Window, payload: WallShow) -> WallShown:
+        """Routes slots of one's own wall; answers what each named slot shows now (None: nothing yet)."""
+        seat, lesson, _ = window.require(*OVERSEERS, Role.ORGANISER)
+        if payload.subscription_id != wall_subscription_id(seat):
+            raise Refusal(ErrorCode.NOT_FOUND)
+        wanted: dict[str, str | None] = {}
+        for slot, person_id in payload.slots.items():
+            if person_id is not None and person_id not in lesson.learner_ids:
+                raise Refusal(ErrorCode.NOT_FOUND)
+            wanted[slot] = None if person_id is None else learner_publication_id(lesson.lesson_id, person_id)
+        shown = await self._context.media.show(payload.subscription_id, wanted)
+        return WallShown(
+            shown={
+                slot: None if publication is None else learner_of(lesson.lesson_id, publication)
+                for slot, publication in shown.items()
+            }
+        )
