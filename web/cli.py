@@ -87,9 +87,7 @@ def worker() -> None:
 
 @app.command()
 def demo(
-    headless: Annotated[
-        bool, typer.Option("--headless", help="A whole platform of its own, one class, a report.")
-    ] = False,
+    headless: Annotated[bool, typer.Option("--headless", help="A platform of its own, one class, a report.")] = False,
     report: Annotated[Path | None, typer.Option(help="Where to write the JSON report.")] = None,
     minutes: Annotated[float, typer.Option(min=0.5, max=45, help="How long one credit hour takes.")] = 4.0,
     learners: Annotated[int, typer.Option(min=3, max=12, help="Learners in the class.")] = 12,

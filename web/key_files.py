@@ -22,9 +22,9 @@ class KeyFiles:
         self._template_key_file = template_key_file or directory / "template.key"
 
     @property
-    def media_token(self) -> bytes:
+    def media_token(self) -> str:
         """Signs the tokens a browser shows to WHIP and WHEP (JWT, HS256)."""
-        return _read_or_make(self._directory / "media-token.key")
+        return _read_or_make(self._directory / "media-token.key").hex()
 
     @property
     def control(self) -> str:

@@ -26,6 +26,7 @@ def configure_log(level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=True,
     )
+    # Libraries speak up only from warnings on: their own informative lines come per packet or per job.
     logging.basicConfig(
         level=max(number, logging.WARNING), stream=sys.stdout, format="%(levelname)s %(name)s %(message)s"
     )

@@ -1,4 +1,4 @@
-"""Serves the built page: hashed assets for ever, `index.html` always fresh, and a clear answer when it was not built."""
+"""Serves the built page: hashed assets for ever, `index.html` always fresh, a clear answer when it was not built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ FOREVER = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
 
 NOT_BUILT = """<!doctype html><html lang="zh-CN"><meta charset="utf-8"><title>安课 Anke</title>
-<h1>页面尚未构建</h1><p>服务器已经在运行，但前端页面还没有构建。请在仓库目录执行 <code>make setup</code>，然后刷新本页。</p>
+<h1>页面尚未构建</h1><p>服务器已经在运行，但前端页面还没有构建。
+请在仓库目录执行 <code>make setup</code>，然后刷新本页。</p>
 <h2 lang="en">The page has not been built</h2><p lang="en">The server runs, but its page was not built yet.
 Run <code>make setup</code> in the repository, then reload.</p></html>"""
 

@@ -40,3 +40,26 @@ def upgrade_record(settings: Settings) -> None:
     outcome = upgrade(settings.database)
     if asyncio.iscoroutine(outcome):
         asyncio.run(outcome)
+
+
+def run_media(settings: Settings) -> None:
+    """Runs the media node until SIGTERM."""
+    from media import MediaNodeConfig
+    from media.server import run_media_node
+
+    configure_log(settings.log_level)
+    named = {"node_id": settings.media_node_id} if settings.media_node_id else {}
+    config = MediaNodeConfig(
+        bind=((settings.host, settings.media_udp_port),),
+        http_host=settings.host,
+        http_port=settings.media_port,
+        public_url=settings.media_url,
+        control_url=settings.media_control,
+        redis_url=settings.redis,
+        token_secret=settings.keys.media_token,
+        control_secret=settings.keys.control,
+        announced=tuple(settings.media_ips),
+        origins=tuple(settings.origins),
+        **named,
+    )
+    asyncio.run(run_media_node(config))

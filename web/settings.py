@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     clock_factor: float = Field(11.25, ge=1, le=60)  # of the demo class only: 2700 s an hour / 11.25 = 240 s
     demo_learners: int = Field(12, ge=3, le=12)
 
+    operator_models: Path | None = None  # folder with models an operator may add (anti-spoofing)
+
     worker_concurrency: int = Field(1, ge=1, le=64)
     worker_max_memory_kib: int = Field(1_200_000, ge=100_000)  # a worker child is replaced above this
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -45,8 +45,8 @@ async def get_probe() -> ProbeAnswer:
         room="probe",
         act="publish",
         id=publication_id,
-        slots=[],
-        expires_at_ms=epoch_ms() + PROBE_TTL_S * 1000,
+        now_ms=epoch_ms(),
+        lifetime_ms=PROBE_TTL_S * 1000,
     )
     return ProbeAnswer(
         publish=MediaGrant(url=f"{node.public_url}/whip/{publication_id}", token=token, id=publication_id, slots=[])
