@@ -150,15 +150,16 @@ class MediaControl:
 
     async def _ask_first(self, path: str, body: dict[str, Any], *, absent: str, extra_s: float = 0.0) -> dict[str, Any]:
         """The answer of the node that has it: nodes that say `absent` are passed over."""
-        nodes = await self.nodes()
-        refusal = MediaError(absent if nodes else "no_node")
-        for node in nodes:
+        refusal = MediaError("no_node", f"no heartbeat within {NODE_TTL_MS} ms")
+        for node in await self.nodes():
             try:
                 return await self._ask(node, "POST", path, body, extra_s)
             except MediaError as error:
                 if error.code not in (absent, "no_node"):
                     raise
-                refusal = error if refusal.code != absent or error.code == absent else refusal
+                # One live node that does not have it says more than another that is gone.
+                if refusal.code != absent:
+                    refusal = error
         raise refusal
 
     async def _ask_all(
