@@ -28,6 +28,7 @@ class LessonRow(BaseModel):
     hours: float
     clock_factor: float
     seconds_per_hour: float
+    max_gap_s: float
     roles_here: list[str]
     my_credit_s: float | None
 
@@ -49,6 +50,7 @@ def lesson_row(view: LessonView) -> LessonRow:
         hours=round(view.planned_s / seconds_per_hour, 2),
         clock_factor=view.profile.clock_factor,
         seconds_per_hour=seconds_per_hour,
+        max_gap_s=view.profile.max_gap_s,
         roles_here=sorted(str(role) for role in view.roles_here),
         my_credit_s=view.my_credit_s,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import socket
@@ -89,9 +88,7 @@ def progress_printer() -> Callable[[str], None]:
     return show
 
 
-async def run_headless(
-    base: Settings, report_path: Path | None, *, minutes: float, learners: int, faults: bool
-) -> int:
+async def run_headless(base: Settings, report_path: Path | None, *, minutes: float, learners: int, faults: bool) -> int:
     """The exit code: 0 only if everything held. The report is written either way."""
     data_dir = Path(tempfile.mkdtemp(prefix="anke-demo-"))
     log_path = data_dir / "platform.log"
@@ -166,7 +163,3 @@ async def _hold(settings: Settings, supervisor: Supervisor, report: Report, faul
         await report.gather(settings, record, demo, fault_plan)
     finally:
         await record.close()
-
-
-def main_json(report: Report) -> str:
-    return json.dumps(report.to_dict(), ensure_ascii=False, indent=1)
