@@ -114,7 +114,7 @@ export const useLessonStore = defineStore('lesson', () => {
 
   return {
     view, connection, recovered, grants, joins, participants, learners,
-    open, close, call, renewPublish, renewPlay, answerPing, answerQuiz, sendChat, onEnvelope, elapsed_s,
+    open, close, call, renew, renewPublish, renewPlay, answerPing, answerQuiz, sendChat, onEnvelope, elapsed_s,
     takeJoined, takeEnvelope,
   }
 })

@@ -145,7 +145,7 @@ const en: Messages = {
     give: 'Consent and continue',
     decline: 'I do not consent',
     declineTitle: 'You can attend without consenting',
-    declineText: 'You may go on listening. No face data is taken; a proctor checks your identity by hand, and time before that check is not credited yet.',
+    declineText: 'You may go on listening. Your face is neither enrolled nor compared; a proctor looks at the picture and checks your identity by hand, and time before that is not credited yet.',
     declineGo: 'Decline and enter class',
     withdraw: 'You can withdraw at any time under “Face data” at the top right; the enrolled face is then deleted at once.',
     version: 'Version {version}',

@@ -1,0 +1,93 @@
+/** Ties the media connections of a page to the lesson: they open when there is something to carry, and close with it. */
+
+import { onScopeDispose, shallowRef, watch, type ShallowRef } from 'vue'
+import { useLessonStore } from '../live/lessonStore'
+import type { MediaGrant } from '../protocol'
+import { WhepPlayer } from './whep'
+import { WhipPublisher, type VideoShape } from './whip'
+
+/** How long to wait before asking again for grants that a lesson did not give (the media node may just be starting). */
+const ASK_AGAIN_MS = 2000
+
+/** The lesson's player while `wanted()`; replaced when the seat (and with it the subscription) changes. */
+export function usePlayer(wanted: () => boolean): ShallowRef<WhepPlayer | null> {
+  const lesson = useLessonStore()
+  const player = shallowRef<WhepPlayer | null>(null)
+  let open_id: string | null = null
+
+  function stop(): void {
+    player.value?.close()
+    player.value = null
+    open_id = null
+  }
+
+  watch(
+    () => [wanted(), lesson.grants.play] as const,
+    ([want, grant]) => {
+      if (!want) return stop()
+      if (!grant || grant.id === open_id) return
+      stop()
+      open_id = grant.id
+      player.value = new WhepPlayer(grant, lesson.renewPlay)
+      void player.value.open()
+    },
+    { immediate: true },
+  )
+  askForGrants(() => wanted() && !lesson.grants.play)
+  onScopeDispose(stop)
+  return player
+}
+
+/** Publishes `stream()` as the publication whose id ends in `suffix` while `wanted()`; other devices are swapped in. */
+export function usePublisher(
+  suffix: string,
+  stream: () => MediaStream | null,
+  shape: VideoShape,
+  wanted: () => boolean,
+): ShallowRef<WhipPublisher | null> {
+  const lesson = useLessonStore()
+  const publisher = shallowRef<WhipPublisher | null>(null)
+  let open_id: string | null = null
+  let kinds = ''
+
+  function stop(): void {
+    publisher.value?.close()
+    publisher.value = null
+    open_id = null
+  }
+
+  function find(): MediaGrant | undefined {
+    return lesson.grants.publish.find((grant) => grant.id.endsWith(suffix)) ?? (suffix === '' ? lesson.grants.publish[0] : undefined)
+  }
+
+  watch(
+    () => [wanted(), stream(), find()] as const,
+    ([want, media, grant]) => {
+      if (!want || !media) return stop()
+      if (!grant) return
+      const now = media.getTracks().map((track) => track.kind).sort().join()
+      if (publisher.value && grant.id === open_id && now === kinds) {
+        void publisher.value.replaceStream(media)
+        return
+      }
+      stop()
+      open_id = grant.id
+      kinds = now
+      publisher.value = new WhipPublisher(grant, () => lesson.renewPublish(grant.id), media, shape)
+      void publisher.value.open()
+    },
+    { immediate: true },
+  )
+  askForGrants(() => wanted() && stream() !== null && !find())
+  onScopeDispose(stop)
+  return publisher
+}
+
+function askForGrants(missing: () => boolean): void {
+  const lesson = useLessonStore()
+  const timer = setInterval(() => {
+    // A refusal is repeated by the next tick; the stage says meanwhile that the picture is being connected.
+    if (missing() && lesson.connection.state === 'live') lesson.renew().catch(() => undefined)
+  }, ASK_AGAIN_MS)
+  onScopeDispose(() => clearInterval(timer))
+}
