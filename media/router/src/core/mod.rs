@@ -1,0 +1,278 @@
+//! The router without sockets, clock or randomness: datagrams and `now_us` in, datagrams and events out.
+//!
+//! `now_us` is monotonic. One thread owns a `Core`; commands are applied between batches, so nothing here is locked.
+
+mod forward;
+mod ingress;
+mod reports;
+mod routes;
+mod tables;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::outbox::{Outbox, Peer};
+use crate::parameters::{IngestParameters, SlotParameters};
+use crate::payload::Codec;
+use crate::rtcp::Compound;
+use crate::srtp::Profile;
+use crate::stats::{Counter, Counters};
+use tables::{Ingest, Slot, Table, Transport};
+
+/// What the caller (Python) orders. Ids are the caller's, never reused.
+#[derive(Debug)]
+pub enum Command {
+    AddTransport { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
+    SendDtls { transport_id: u64, datagram: Vec<u8> },
+    SetKeys { transport_id: u64, keys: Box<Keys> },
+    RemoveTransport { transport_id: u64 },
+    AddIngest { ingest_id: u64, transport_id: u64, parameters: Box<IngestParameters> },
+    RemoveIngest { ingest_id: u64 },
+    AddSlot { slot_id: u64, transport_id: u64, parameters: Box<SlotParameters> },
+    Route { slot_id: u64, ingest_id: Option<u64> },
+    RequestKeyframe { ingest_id: u64 },
+    Tap { ingest_id: u64, tap_id: u64, deadline_us: u64 },
+}
+
+/// SRTP master keys and salts of both directions (RFC 5764 4.2).
+pub struct Keys {
+    pub profile: Profile,
+    pub rx_key: Vec<u8>,
+    pub rx_salt: Vec<u8>,
+    pub tx_key: Vec<u8>,
+    pub tx_salt: Vec<u8>,
+}
+
+impl std::fmt::Debug for Keys {
+    /// Keys never reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keys").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Ice { transport_id: u64, address: SocketAddr },
+    Dtls { transport_id: u64, datagram: Vec<u8> },
+    Closed { transport_id: u64, reason: &'static str },
+    Routed { slot_id: u64, ingest_id: u64 },
+    Keyframe { tap_id: u64, ingest_id: u64, codec: Codec, ssrc: u32, rtp_ts: u32, arrival_wall_us: u64, payloads: Vec<Vec<u8>> },
+    TapFailed { tap_id: u64, reason: &'static str },
+    IngestStarted { ingest_id: u64, ssrc: u32, codec: Codec },
+}
+
+#[derive(Debug, Clone)]
+pub struct TransportFlow {
+    pub transport_id: u64,
+    pub remote: Option<SocketAddr>,
+    pub state: &'static str,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+    pub consent_age_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct IngestFlow {
+    pub ingest_id: u64,
+    pub transport_id: u64,
+    pub kind: &'static str,
+    pub codec: Option<&'static str>,
+    pub ssrc: Option<u32>,
+    pub packets: u64,
+    pub payload_bytes: u64,
+    pub lost: u64,
+    pub nacks_sent: u64,
+    pub plis_sent: u64,
+    pub jitter_ts: u32,
+    pub keyframes: u64,
+    pub last_packet_age_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SlotFlow {
+    pub slot_id: u64,
+    pub transport_id: u64,
+    pub ingest_id: Option<u64>,
+    pub wanted_ingest_id: Option<u64>,
+    pub packets: u64,
+    pub payload_bytes: u64,
+    pub retransmitted: u64,
+    pub nacks_received: u64,
+    pub plis_received: u64,
+    pub fraction_lost: f64,
+    pub rtt_ms: Option<f64>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    pub transports: Vec<TransportFlow>,
+    pub ingests: Vec<IngestFlow>,
+    pub slots: Vec<SlotFlow>,
+    pub counters: Counters,
+}
+
+/// SplitMix64: identifiers and starting numbers that only have to differ (RFC 3550 8.1), not to be secret.
+#[derive(Debug)]
+struct Numbering(u64);
+
+impl Numbering {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+}
+
+pub struct Core {
+    transports: Table<Transport>,
+    ingests: Table<Ingest>,
+    slots: Table<Slot>,
+    by_ufrag: HashMap<String, usize>,
+    by_address: HashMap<Peer, usize>,
+    history_packets: usize,
+    pub counters: Counters,
+    events: Vec<Event>,
+    /// Ingests that hold packets, and how far the first due one has been forwarded.
+    holding: Vec<usize>,
+    cursor: usize,
+    next_tick_us: u64,
+    /// Wall clock minus monotonic clock.
+    wall_offset_us: i64,
+    numbering: Numbering,
+    compound: Compound,
+    scratch: Vec<u8>,
+    due_nacks: Vec<u16>,
+    nacks: Vec<(usize, u16, u16)>,
+}
+
+impl Core {
+    /// `seed` should differ between runs.
+    pub fn new(history_packets: usize, seed: u64) -> Self {
+        Self {
+            transports: Table::default(),
+            ingests: Table::default(),
+            slots: Table::default(),
+            by_ufrag: HashMap::new(),
+            by_address: HashMap::new(),
+            history_packets,
+            counters: Counters::default(),
+            events: Vec::new(),
+            holding: Vec::new(),
+            cursor: 0,
+            next_tick_us: 0,
+            wall_offset_us: 0,
+            numbering: Numbering(seed),
+            compound: Compound::default(),
+            scratch: Vec::new(),
+            due_nacks: Vec::new(),
+            nacks: Vec::new(),
+        }
+    }
+
+    pub fn set_wall_offset_us(&mut self, wall_minus_monotonic_us: i64) {
+        self.wall_offset_us = wall_minus_monotonic_us;
+    }
+
+    fn wall_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add_signed(self.wall_offset_us)
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        into.append(&mut self.events);
+    }
+
+    /// Carries out one command. One that names an unknown or taken id is counted and has no other effect: the caller
+    /// and the network race (a transport may close while its slot is being routed).
+    pub fn apply(&mut self, now_us: u64, command: Command, outbox: &mut Outbox) {
+        let known = match command {
+            Command::AddTransport { transport_id, local_ufrag, local_pwd, remote_ufrag } => {
+                self.add_transport(now_us, transport_id, local_ufrag, &local_pwd, remote_ufrag)
+            }
+            Command::SendDtls { transport_id, datagram } => self.send_dtls(transport_id, &datagram, outbox),
+            Command::SetKeys { transport_id, keys } => self.set_keys(transport_id, &keys),
+            Command::RemoveTransport { transport_id } => self.close_transport(transport_id, "removed"),
+            Command::AddIngest { ingest_id, transport_id, parameters } => {
+                self.add_ingest(ingest_id, transport_id, *parameters)
+            }
+            Command::RemoveIngest { ingest_id } => self.remove_ingest(ingest_id),
+            Command::AddSlot { slot_id, transport_id, parameters } => self.add_slot(slot_id, transport_id, *parameters),
+            Command::Route { slot_id, ingest_id } => self.route(slot_id, ingest_id),
+            Command::RequestKeyframe { ingest_id } => self.request_keyframe(ingest_id),
+            Command::Tap { ingest_id, tap_id, deadline_us } => self.tap(ingest_id, tap_id, now_us + deadline_us),
+        };
+        if known.is_none() {
+            self.counters.inc(Counter::CommandsIgnored);
+        }
+        self.send_due_plis(now_us, outbox);
+    }
+
+    /// When `handle_timeout` or `poll` has to be called at the latest.
+    pub fn next_timeout_us(&self) -> Option<u64> {
+        let held = self.holding.iter().filter_map(|at| self.ingests.get(*at)).map(|ingest| ingest.due_us).min();
+        let tick = (!self.transports.is_empty()).then_some(self.next_tick_us);
+        held.into_iter().chain(tick).min()
+    }
+
+    pub fn snapshot(&self, now_us: u64) -> Snapshot {
+        let age_ms = |at_us: u64| now_us.saturating_sub(at_us) / 1000;
+        let transport_id = |at: usize| self.transports.get(at).map_or(0, |t| t.id);
+        let ingest_id = |at: Option<usize>| at.and_then(|at| self.ingests.get(at)).map(|i| i.id);
+        Snapshot {
+            transports: self
+                .transports
+                .iter()
+                .map(|(_, t)| TransportFlow {
+                    transport_id: t.id,
+                    remote: t.remote.map(|peer| peer.address),
+                    state: t.state.name(),
+                    rx_packets: t.rx_packets,
+                    tx_packets: t.tx_packets,
+                    consent_age_ms: t.checked.then(|| age_ms(t.consent_us)),
+                })
+                .collect(),
+            ingests: self
+                .ingests
+                .iter()
+                .map(|(_, i)| IngestFlow {
+                    ingest_id: i.id,
+                    transport_id: transport_id(i.transport),
+                    kind: i.parameters.kind.name(),
+                    codec: i.codec.map(|c| c.codec.name()),
+                    ssrc: i.ssrc,
+                    packets: i.packets,
+                    payload_bytes: i.payload_bytes,
+                    lost: i.stream.as_ref().map_or(0, |s| s.lost()),
+                    nacks_sent: i.nacks_sent,
+                    plis_sent: i.plis_sent,
+                    jitter_ts: i.stream.as_ref().map_or(0, |s| s.jitter_ts()),
+                    keyframes: i.keyframes,
+                    last_packet_age_ms: i.last_packet_us.map(age_ms),
+                })
+                .collect(),
+            slots: self
+                .slots
+                .iter()
+                .map(|(_, s)| SlotFlow {
+                    slot_id: s.id,
+                    transport_id: transport_id(s.transport),
+                    ingest_id: ingest_id(s.current),
+                    wanted_ingest_id: ingest_id(s.wanted),
+                    packets: s.packets,
+                    payload_bytes: s.payload_bytes,
+                    retransmitted: s.retransmitted,
+                    nacks_received: s.nacks_received,
+                    plis_received: s.plis_received,
+                    fraction_lost: f64::from(s.fraction_lost) / 256.0,
+                    rtt_ms: s.rtt_us.map(|us| us as f64 / 1000.0),
+                })
+                .collect(),
+            counters: self.counters.clone(),
+        }
+    }
+}

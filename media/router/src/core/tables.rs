@@ -1,0 +1,252 @@
+//! What the router knows: transports, ingests, slots, and the tables that find them.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::hmac;
+
+use crate::feedback::{KeyframeRequest, TransportCc};
+use crate::history::History;
+use crate::outbox::{ChainHandle, Peer};
+use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
+use crate::payload::{CODEC_COUNT, Codec};
+use crate::rewrite::Rewrite;
+use crate::rtp::FIXED_HEADER_BYTES;
+use crate::srtp::{Inbound, Outbound};
+use crate::stream::Stream;
+use crate::tap::Tap;
+
+/// Things by the caller's id and by a small index that stays put while they live.
+#[derive(Debug)]
+pub struct Table<T> {
+    by_id: HashMap<u64, usize>,
+    items: Vec<Option<T>>,
+    free: Vec<usize>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self { by_id: HashMap::new(), items: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Table<T> {
+    /// None if the id is taken.
+    pub fn insert(&mut self, id: u64, item: T) -> Option<usize> {
+        if self.by_id.contains_key(&id) {
+            return None;
+        }
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.items.push(None);
+            self.items.len() - 1
+        });
+        self.items[index] = Some(item);
+        self.by_id.insert(id, index);
+        Some(index)
+    }
+
+    pub fn remove(&mut self, id: u64) -> Option<(usize, T)> {
+        let index = self.by_id.remove(&id)?;
+        let item = self.items[index].take()?;
+        self.free.push(index);
+        Some((index, item))
+    }
+
+    pub fn find(&self, id: u64) -> Option<usize> {
+        self.by_id.get(&id).copied()
+    }
+
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<&T> {
+        self.items.get(index)?.as_ref()
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.items.get_mut(index)?.as_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
+        self.items.iter().enumerate().filter_map(|(index, item)| Some((index, item.as_ref()?)))
+    }
+
+    /// One past the highest index in use.
+    pub fn bound(&self) -> usize {
+        self.items.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+}
+
+/// Addresses one transport may have checks from: two families, a NAT rebinding or two, Wi-Fi and mobile at once.
+pub const MAX_ADDRESSES: usize = 8;
+/// Sources one transport may have found by mid or payload type, retired ones included.
+pub const MAX_SSRCS: usize = 64;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    Media(usize),
+    Rtx(usize),
+    /// An earlier SSRC of a publisher that restarted: stragglers must not take the ingest back.
+    Retired,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TransportState {
+    New,
+    Ice,
+    Dtls,
+    Connected,
+}
+
+impl TransportState {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Ice => "ice",
+            Self::Dtls => "dtls",
+            Self::Connected => "connected",
+        }
+    }
+}
+
+pub struct Transport {
+    pub id: u64,
+    pub local_ufrag: String,
+    pub integrity_key: hmac::Key,
+    pub remote_ufrag: Option<String>,
+    pub state: TransportState,
+    pub addresses: Vec<Peer>,
+    pub remote: Option<Peer>,
+    /// Last valid connectivity check (or when the transport was added: the first one has to come as soon).
+    pub consent_us: u64,
+    pub checked: bool,
+    pub rx: Option<Inbound>,
+    pub tx: Option<Outbound>,
+    pub chain: ChainHandle,
+    pub ingests: Vec<usize>,
+    pub slots: Vec<usize>,
+    pub ssrcs: Vec<(u32, Source)>,
+    pub extensions: ExtensionIds,
+    pub transport_cc: TransportCc,
+    pub next_transport_cc_us: u64,
+    pub next_report_us: u64,
+    pub report_ssrc: u32,
+    pub rx_packets: u64,
+    pub tx_packets: u64,
+}
+
+/// The publisher's own clock, from its last sender report.
+#[derive(Debug, Clone, Copy)]
+pub struct SenderClock {
+    pub ntp: u64,
+    pub rtp_ts: u32,
+    pub arrival_us: u64,
+}
+
+pub struct Ingest {
+    pub id: u64,
+    pub transport: usize,
+    pub parameters: IngestParameters,
+    pub ssrc: Option<u32>,
+    /// Added to the SRTP packet index; grows at each restart so that `ext_seq` never comes back.
+    pub ext_base: u64,
+    pub stream: Option<Stream>,
+    pub codec: Option<CodecParameters>,
+    pub history: History,
+    /// Slots that show this ingest or wait for its key frame.
+    pub viewers: Vec<usize>,
+    /// Packets received and not yet forwarded, and when they have to be.
+    pub held: Vec<u64>,
+    pub due_us: u64,
+    pub keyframe_request: KeyframeRequest,
+    pub taps: Vec<Tap>,
+    pub newest_ts: Option<u32>,
+    pub sender_clock: Option<SenderClock>,
+    pub packets: u64,
+    pub payload_bytes: u64,
+    pub nacks_sent: u64,
+    pub plis_sent: u64,
+    pub keyframes: u64,
+    pub last_packet_us: Option<u64>,
+    /// First packet since the (re)start.
+    pub started_us: u64,
+}
+
+impl Ingest {
+    pub fn clock_rate_hz(&self) -> u32 {
+        self.codec.map_or(90_000, |c| c.clock_rate_hz)
+    }
+}
+
+/// The clear part of a slot's packets, ready but for marker, payload type, sequence number, timestamp and level.
+#[derive(Debug, Clone)]
+pub struct HeaderTemplate {
+    pub bytes: Vec<u8>,
+    pub level_at: Option<usize>,
+}
+
+impl HeaderTemplate {
+    /// mid always (it is how a receiver finds the m-line, RFC 8843 9.2), audio level where negotiated. Nothing that
+    /// changes from one sending to the next: a plain retransmission has to be the same bytes.
+    pub fn new(ssrc: u32, mid: &str, extensions: &ExtensionIds) -> Self {
+        let mut bytes = vec![0x80; FIXED_HEADER_BYTES];
+        bytes[1..8].fill(0);
+        bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
+        let mid = &mid.as_bytes()[..mid.len().min(16)];
+        let mid_id = extensions.mid.filter(|_| !mid.is_empty());
+        let mut level_at = None;
+        if mid_id.is_some() || extensions.audio_level.is_some() {
+            bytes[0] |= 0x10;
+            bytes.extend_from_slice(&[0xBE, 0xDE, 0, 0]);
+            if let Some(id) = mid_id {
+                bytes.push(id << 4 | (mid.len() - 1) as u8);
+                bytes.extend_from_slice(mid);
+            }
+            if let Some(id) = extensions.audio_level {
+                level_at = Some(bytes.len());
+                bytes.extend_from_slice(&[id << 4, 0]);
+            }
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+            let words = ((bytes.len() - FIXED_HEADER_BYTES - 4) / 4) as u16;
+            bytes[14..16].copy_from_slice(&words.to_be_bytes());
+        }
+        Self { bytes, level_at }
+    }
+}
+
+/// Sender reports remembered for the round trip (RFC 3550 6.4.1): middle 32 bits of the NTP time, when sent.
+pub const REPORTS_KEPT: usize = 4;
+
+pub struct Slot {
+    pub id: u64,
+    pub transport: usize,
+    pub parameters: SlotParameters,
+    pub by_codec: [Option<CodecParameters>; CODEC_COUNT],
+    pub template: HeaderTemplate,
+    pub rtx_template: Option<HeaderTemplate>,
+    pub rewrite: Rewrite,
+    pub rtx_ext_seq: u64,
+    pub current: Option<usize>,
+    pub wanted: Option<usize>,
+    pub packets: u64,
+    pub payload_bytes: u64,
+    pub retransmitted: u64,
+    pub nacks_received: u64,
+    pub plis_received: u64,
+    pub fraction_lost: u8,
+    pub rtt_us: Option<u64>,
+    pub reports: [(u32, u64); REPORTS_KEPT],
+    pub resend_budget: u32,
+}
+
+impl Slot {
+    pub fn is_video(&self) -> bool {
+        self.parameters.kind == Kind::Video
+    }
+
+    pub fn way(&self, codec: Codec) -> Option<&CodecParameters> {
+        self.by_codec[codec as usize].as_ref()
+    }
+}

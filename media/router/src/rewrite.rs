@@ -1,0 +1,141 @@
+//! Makes many sources look like one stream: sequence numbers, timestamps and VP8's running numbers go on without a
+//! seam when a slot switches (what a decoder would see otherwise: a freeze, or a jump of hours).
+
+use crate::payload::Vp8Descriptor;
+
+/// Switches remembered for retransmission: a NACK reaches back a second, switches are slower than four a second.
+const MAX_EPOCHS: usize = 4;
+
+/// From one switch to the next every outgoing number is the source's number plus a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Epoch {
+    /// The caller's name for the source (never reused).
+    pub source: u64,
+    first_src: u64,
+    first_out: u64,
+    seq_offset: i64,
+    ts_offset: u32,
+    picture_offset: u16,
+    tl0_offset: u8,
+}
+
+/// The outgoing numbers of one packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Numbers {
+    pub ext_seq: u64,
+    pub rtp_ts: u32,
+    pub picture_id: u16,
+    pub tl0picidx: u8,
+}
+
+impl Epoch {
+    #[inline]
+    fn apply(&self, src_ext_seq: u64, src_ts: u32, vp8: &Vp8Descriptor) -> Numbers {
+        Numbers {
+            ext_seq: src_ext_seq.wrapping_add_signed(self.seq_offset),
+            rtp_ts: src_ts.wrapping_add(self.ts_offset),
+            picture_id: vp8.picture_id.wrapping_add(self.picture_offset) & 0x7fff,
+            tl0picidx: vp8.tl0picidx.wrapping_add(self.tl0_offset),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Rewrite {
+    epochs: Vec<Epoch>,
+    next_ext_seq: u64,
+    last_ts: u32,
+    last_picture_id: u16,
+    last_tl0: u8,
+    last_sent_us: Option<u64>,
+}
+
+impl Rewrite {
+    /// `first_seq` and `first_ts` should be random (RFC 3550 5.1); `first_seq` in the lower half, so that a receiver
+    /// that misses the first packets still guesses rollover 0 (RFC 3711 3.3.1).
+    pub fn new(first_seq: u16, first_ts: u32) -> Self {
+        Self {
+            epochs: Vec::with_capacity(MAX_EPOCHS),
+            next_ext_seq: u64::from(first_seq & 0x7fff).max(1),
+            last_ts: first_ts,
+            last_picture_id: 0,
+            last_tl0: 0,
+            last_sent_us: None,
+        }
+    }
+
+    /// From now on `source`, whose first forwarded packet is this one.
+    pub fn switch(
+        &mut self,
+        source: u64,
+        now_us: u64,
+        clock_rate_hz: u32,
+        src_ext_seq: u64,
+        src_ts: u32,
+        vp8: &Vp8Descriptor,
+    ) {
+        let rtp_ts = match self.last_sent_us {
+            None => self.last_ts,
+            Some(last_us) => {
+                // As many ticks as time has passed, at least one: equal timestamps would merge two frames.
+                let elapsed = u128::from(now_us.saturating_sub(last_us)) * u128::from(clock_rate_hz) / 1_000_000;
+                self.last_ts.wrapping_add((elapsed as u32).max(1))
+            }
+        };
+        if self.epochs.len() == MAX_EPOCHS {
+            self.epochs.remove(0);
+        }
+        self.epochs.push(Epoch {
+            source,
+            first_src: src_ext_seq,
+            first_out: self.next_ext_seq,
+            seq_offset: self.next_ext_seq as i64 - src_ext_seq as i64,
+            ts_offset: rtp_ts.wrapping_sub(src_ts),
+            picture_offset: self.last_picture_id.wrapping_add(1).wrapping_sub(vp8.picture_id) & 0x7fff,
+            tl0_offset: self.last_tl0.wrapping_add(1).wrapping_sub(vp8.tl0picidx),
+        });
+    }
+
+    /// The outgoing numbers of a packet of the current source; None for one from before the switch.
+    #[inline]
+    pub fn map(&mut self, src_ext_seq: u64, src_ts: u32, vp8: &Vp8Descriptor, now_us: u64) -> Option<Numbers> {
+        let epoch = self.epochs.last()?;
+        if src_ext_seq < epoch.first_src {
+            return None;
+        }
+        let numbers = epoch.apply(src_ext_seq, src_ts, vp8);
+        if numbers.ext_seq >= self.next_ext_seq {
+            self.next_ext_seq = numbers.ext_seq + 1;
+            self.last_ts = numbers.rtp_ts;
+            self.last_picture_id = numbers.picture_id;
+            self.last_tl0 = numbers.tl0picidx;
+            self.last_sent_us = Some(now_us);
+        }
+        Some(numbers)
+    }
+
+    /// The outgoing timestamp that belongs to `src_ts` of the current source.
+    pub fn map_ts(&self, src_ts: u32) -> Option<u32> {
+        Some(src_ts.wrapping_add(self.epochs.last()?.ts_offset))
+    }
+
+    /// Which source packet was sent as `seq`: (epoch, source ext_seq). None for what was never sent or is forgotten.
+    pub fn find(&self, seq: u16) -> Option<(&Epoch, u64)> {
+        let last = self.next_ext_seq.checked_sub(1)?;
+        let ext_seq = crate::rtp::extend_seq(seq, last);
+        if ext_seq > last {
+            return None;
+        }
+        let epoch = self.epochs.iter().rev().find(|epoch| epoch.first_out <= ext_seq)?;
+        Some((epoch, ext_seq.wrapping_add_signed(-epoch.seq_offset)))
+    }
+
+    /// The same numbers that `map` gave when the packet was first sent.
+    pub fn again(epoch: &Epoch, src_ext_seq: u64, src_ts: u32, vp8: &Vp8Descriptor) -> Numbers {
+        epoch.apply(src_ext_seq, src_ts, vp8)
+    }
+}
+
+#[cfg(test)]
+#[path = "rewrite_tests.rs"]
+mod tests;
