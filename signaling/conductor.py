@@ -276,7 +276,7 @@ class Conductor:
 
     async def _close_pings(self, now_ms: int) -> None:
         """Ends pings whose window has passed; after a takeover those of the conductor before as well."""
-        overdue = any(closes_at_ms <= now_ms for _, closes_at_ms in self.open_pings.values())
+        overdue = any(closes_at_ms < now_ms for _, closes_at_ms in self.open_pings.values())
         if not overdue and now_ms < self._close_from_ms:
             return
         self._close_from_ms = now_ms + round(ROSTER_S * 1000)
@@ -287,7 +287,7 @@ class Conductor:
         self.open_pings = {
             ping_id: (person, closes_at_ms)
             for ping_id, (person, closes_at_ms) in self.open_pings.items()
-            if closes_at_ms > now_ms
+            if closes_at_ms >= now_ms
         }
         await nudge_relays(self.context)
 

@@ -180,9 +180,7 @@ async def make_world(database_url: str) -> AsyncIterator[Callable[..., Awaitable
                     record, login, "Correct-horse-9", f"姓名{login}", roles.get(login, ["learner"]), home
                 )
             course = await classroom.create_course(record, "安全生产法", 1)
-            drafts = [
-                QuestionDraft(f"第{n}题", ["甲", "乙", "丙", "丁"], [n % 4], "见教材") for n in range(12)
-            ]
+            drafts = [QuestionDraft(f"第{n}题", ["甲", "乙", "丙", "丁"], [n % 4], "见教材") for n in range(12)]
             await classroom.add_questions(record, course, drafts)
             class_id = await classroom.create_class(record, course, organisation, "一班", "shanxi-2021")
             await classroom.enrol(record, class_id, [people[login] for login in LEARNERS])
