@@ -68,7 +68,7 @@ def session_blueprint(
     """The routes `/{path}/{id}` and `/{path}/{id}/{session}`."""
     blueprint = Blueprint(path, __name__, url_prefix=f"/{path}")
 
-    @blueprint.post("/<name>")
+    @blueprint.post("/<name>", provide_automatic_options=False)
     async def post(name: str) -> Response:
         claims = _claims(desk, name, act)
         if request.mimetype != SDP_TYPE:
@@ -88,12 +88,12 @@ def session_blueprint(
             response.headers.add("Link", _link(server))
         return response
 
-    @blueprint.delete("/<name>/<session_id>")
+    @blueprint.delete("/<name>/<session_id>", provide_automatic_options=False)
     async def delete(name: str, session_id: str) -> Response:
         desk.router.end(_session(desk, name, session_id, act, kind), "deleted")
         return Response("", 200)
 
-    @blueprint.patch("/<name>/<session_id>")
+    @blueprint.patch("/<name>/<session_id>", provide_automatic_options=False)
     async def patch(name: str, session_id: str) -> Response:
         session = _session(desk, name, session_id, act, kind)
         if request.mimetype != FRAGMENT_TYPE:
@@ -108,14 +108,14 @@ def session_blueprint(
             raise MediaError("stale_session")
         return Response("", 204)
 
-    @blueprint.route("/<name>", methods=["OPTIONS"])
+    @blueprint.route("/<name>", methods=["OPTIONS"], provide_automatic_options=False)
     async def options(name: str) -> Response:
         response = Response("", 204)
         response.headers["Accept-Post"] = SDP_TYPE
         response.headers["Allow"] = "POST, OPTIONS"
         return response
 
-    @blueprint.route("/<name>/<session_id>", methods=["OPTIONS"])
+    @blueprint.route("/<name>/<session_id>", methods=["OPTIONS"], provide_automatic_options=False)
     async def session_options(name: str, session_id: str) -> Response:
         response = Response("", 204)
         response.headers["Accept-Patch"] = FRAGMENT_TYPE
