@@ -7,8 +7,14 @@ under uvicorn, so two nodes here are two nodes as in production but for sharing 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import itertools
+import json
 import secrets
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -19,18 +25,16 @@ from typing import Any
 import pytest
 import socketio
 import uvicorn
-from celery import Celery
 from redis.asyncio import Redis
 
 import classroom
-from classroom import Actor, QuestionDraft, Record, open_record, upgrade
-from media import MediaControl
+from classroom import QuestionDraft, Record, open_record, upgrade
 from signaling.context import Context, connect_redis
 from signaling.protocol import ENVELOPE_EVENT, LESSON_NAMESPACE, SEAT_ENDED_EVENT
 from signaling.server import LiveServer, make_server
 
-MEDIA_SECRET = "m" * 40
 WITHIN_S = 6.0
+WEB_NODE = Path(__file__).with_name("web_node.py")
 
 
 @pytest.fixture
@@ -146,9 +150,15 @@ class Node:
     stop: Callable[[], Awaitable[None]]
 
 
-async def nothing_here(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
+def _load_web_node() -> Any:
+    spec = importlib.util.spec_from_file_location("web_node", WEB_NODE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+web_node = _load_web_node()
 
 
 @pytest.fixture
@@ -209,31 +219,18 @@ async def make_node(
     async with AsyncExitStack() as stack:
         numbers = itertools.count()
 
-        async def make(url: str | None = None, **more: Any) -> Node:
-            record = open_record(database_url, signing_key=b"k" * 32)
-            redis = connect_redis(url or redis_url)
-
-            async def find(token: str) -> Actor | None:
-                return await classroom.find_actor(record, token)
-
-            jobs = Celery("test", broker=url or redis_url, set_as_current=False)
-            jobs.conf.update(task_default_queue=f"{redis_prefix}jobs", task_ignore_result=True)
-            context = Context(
-                record=record,
-                redis=redis,
-                redis_url=url or redis_url,
-                media=MediaControl(redis, "c" * 40, prefix=redis_prefix),
-                celery=jobs,
-                media_token_key=MEDIA_SECRET,
-                find_actor=find,
-                prefix=redis_prefix,
-                node_id=f"n_{next(numbers)}",
-                **more,
-            )
+        async def make() -> Node:
+            settings = {"database_url": database_url, "redis_url": redis_url, "prefix": redis_prefix}
+            context = web_node.make_context({**settings, "node_id": f"n_{next(numbers)}"})
             live = make_server(context)
             port = free_port()
             config = uvicorn.Config(
-                live.asgi(nothing_here), host="127.0.0.1", port=port, log_level="error", lifespan="off", ws="auto"
+                live.asgi(web_node.nothing_here),
+                host="127.0.0.1",
+                port=port,
+                log_level="error",
+                lifespan="off",
+                ws="auto",
             )
             server = uvicorn.Server(config)
             server.install_signal_handlers = lambda: None  # type: ignore[attr-defined,method-assign]
@@ -251,8 +248,8 @@ async def make_node(
                 await serving
                 await live.stop()
                 await context.media.close()
-                await record.close()
-                await redis.aclose()
+                await context.record.close()
+                await context.redis.aclose()
 
             stack.push_async_callback(stop)
             return Node(live, port, context, stop)
@@ -263,6 +260,53 @@ async def make_node(
 @pytest.fixture
 async def node(make_node: Callable[..., Awaitable[Node]]) -> Node:
     return await make_node()
+
+
+@dataclass
+class Process:
+    """A web node in a process of its own, to be killed."""
+
+    port: int
+    child: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        self.child.kill()
+        self.child.wait()
+
+
+def _start(port: int, argument: str) -> Process:
+    return Process(port, subprocess.Popen([sys.executable, str(WEB_NODE), argument]))
+
+
+@pytest.fixture
+async def spawn_node(
+    redis_url: str, redis_prefix: str, database_url: str, free_port: Callable[[], int]
+) -> AsyncIterator[Callable[..., Awaitable[Process]]]:
+    """A function that starts a web node as its own process."""
+    started: list[Process] = []
+
+    async def spawn(name: str) -> Process:
+        port = free_port()
+        settings = {"database_url": database_url, "redis_url": redis_url, "prefix": redis_prefix}
+        argument = json.dumps({**settings, "node_id": name, "port": port})
+        process = _start(port, argument)
+        started.append(process)
+        await until(lambda: _accepts(port), 20)
+        return process
+
+    yield spawn
+    for process in started:
+        process.kill()
+
+
+def _accepts(port: int) -> bool:
+    with contextlib.closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(name="until")
+def until_fixture() -> Callable[..., Awaitable[Any]]:
+    return until
 
 
 @pytest.fixture
