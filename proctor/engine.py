@@ -1,4 +1,4 @@
-"""The warm models of one process: loaded once (about 1.5 s, 175 MB), used for every check."""
+"""The warm models of one process: loaded once (about 1.5 s), used for every check."""
 
 from __future__ import annotations
 
