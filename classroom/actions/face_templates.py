@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
+from classroom.actions.consents import FACE, consent_in_force
+from classroom.domain.errors import ConsentRequired
+from classroom.store import tables
 from classroom.store.record import Record
+from classroom.store.unit_of_work import UnitOfWork
 
 
 async def record_template(record: Record, person_id: str, template_key: str, model: str, shots: int) -> str | None:
-    """Binds a sealed template to the person. Returns the key of the template it replaces, for deletion. Raises ConsentRequired."""
-    raise NotImplementedError
+    """Binds a sealed template to the person. Raises ConsentRequired.
+
+    Returns the key of the template it replaces, whose file must be deleted.
+    """
+
+    async def change(work: UnitOfWork) -> str | None:
+        if await consent_in_force(work, person_id, FACE) is None:
+            raise ConsentRequired()
+        before = await work.find(tables.face_templates, person_id=person_id)
+        values = {"template_key": template_key, "model": model, "shots": shots, "created_at_ms": work.now_ms}
+        if before is None:
+            await work.insert(tables.face_templates, person_id=person_id, **values)
+            return None
+        await work.update(tables.face_templates, {"person_id": person_id}, **values)
+        return None if before["template_key"] == template_key else str(before["template_key"])
+
+    return await record.change(change)
 
 
 async def template_of(record: Record, person_id: str) -> str | None:
     """The key of the person's template."""
-    raise NotImplementedError
+
+    async def look(work: UnitOfWork) -> str | None:
+        row = await work.find(tables.face_templates, person_id=person_id)
+        return None if row is None else str(row["template_key"])
+
+    return await record.read(look)
 
 
 async def forget_template(record: Record, person_id: str) -> str | None:
     """Unbinds it; returns the key whose file must be deleted."""
-    raise NotImplementedError
+
+    async def change(work: UnitOfWork) -> str | None:
+        row = await work.find(tables.face_templates, person_id=person_id)
+        await work.delete(tables.face_templates, person_id=person_id)
+        return None if row is None else str(row["template_key"])
+
+    return await record.change(change)

@@ -1,6 +1,6 @@
 """Where pings and face checks fall: unpredictable to learners, reproducible in an audit.
 
-The k-th moment of a kind for a person is  start + k*I + u*I/2,  u = HMAC-SHA256(lesson secret, person|kind|k) in [0, 1).
+The k-th moment of a kind for a person is  start + k*I + u*I/2,  with u = HMAC-SHA256(secret, person|kind|k) in [0, 1).
 The secret is drawn per lesson; its SHA-256 goes into the ledger at the start, the secret itself at the end.
 """
 

@@ -1,4 +1,4 @@
-"""Rule profiles: every number a regulation or the operator sets, as data. Nothing else divides by 2700 or compares with 80."""
+"""Rule profiles: every number a regulation or the operator sets, as data. Nothing else in the house knows a 2700."""
 
 from __future__ import annotations
 
