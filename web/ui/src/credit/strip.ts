@@ -2,6 +2,9 @@
 
 import type { CreditInterval } from '../protocol'
 
+/** While the lesson is live this stretch is still open: the next evidence will decide it. */
+export const AFTER_LAST_EVIDENCE = 'after_last_evidence'
+
 export interface StripPiece {
   /** Per cent of the strip's width. */
   left: number
@@ -56,11 +59,11 @@ export function creditedSeconds(intervals: CreditInterval[]): number {
   return total_ms / 1000
 }
 
-/** Seconds lost by reason, longest first. */
-export function lostByReason(intervals: CreditInterval[]): { reason: string; seconds: number }[] {
+/** Seconds lost by reason, longest first; what is still open in a live lesson is not lost. */
+export function lostByReason(intervals: CreditInterval[], live: boolean): { reason: string; seconds: number }[] {
   const lost = new Map<string, number>()
   for (const interval of intervals) {
-    if (interval.credited || !interval.reason) continue
+    if (interval.credited || !interval.reason || (live && interval.reason === AFTER_LAST_EVIDENCE)) continue
     lost.set(interval.reason, (lost.get(interval.reason) ?? 0) + (interval.to_ms - interval.from_ms) / 1000)
   }
   return [...lost].map(([reason, seconds]) => ({ reason, seconds })).sort((a, b) => b.seconds - a.seconds)

@@ -117,6 +117,8 @@ export function applyEnvelope(view: LessonView, envelope: Envelope): boolean {
       }
       break
     case 'participant.changed':
+      // Everyone's copy of a learner's row leaves out state and verdict; staff get the whole row right after it.
+      if (envelope.to === 'all' && view.you?.role !== 'learner' && envelope.data.participant.role === 'learner') break
       changeParticipant(view, envelope.data.participant, envelope.seq, envelope.at_ms)
       break
     case 'chat.posted':
