@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from classroom import Record, create_organisation, create_person, newest_lesson, open_record, verify_lesson
-from signaling.context import epoch_ms
+import classroom
+from classroom import create_organisation, create_person, verify_lesson
+from web.parts import open_settings_record
 from web.settings import Settings
 
 IDENTICAL = "identical"
-
-
-def open_settings_record(settings: Settings) -> Record:
-    return open_record(settings.database, signing_key=settings.keys.ledger_signing, clock_ms=epoch_ms)
 
 
 async def run_verify(settings: Settings, lesson: str) -> int:
     """Prints what the audit found; 0 when every recomputed second is the stored one, else 1."""
     record = open_settings_record(settings)
     try:
-        lesson_id = await newest_lesson(record) if lesson == "last" else lesson
+        lesson_id = await classroom.newest_lesson(record) if lesson == "last" else lesson
         if lesson_id is None:
             print("no lesson has been held yet")
             return 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -33,7 +33,8 @@ class CommandFailed(RuntimeError):
 def read_settings(**changes: object) -> Settings:
     """Settings from the environment, with what the command line says on top; None changes nothing."""
     try:
-        return Settings(**{name: value for name, value in changes.items() if value is not None})
+        said: dict[str, Any] = {name: value for name, value in changes.items() if value is not None}
+        return Settings(**said)
     except ValidationError as error:
         first = error.errors()[0]
         name = "ANKE_" + "_".join(str(part) for part in first["loc"]).upper()

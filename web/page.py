@@ -37,18 +37,22 @@ def install_page(app: Quart, dist: Path) -> None:
             return refusal_response("not_found")
         asked = (root / path).resolve()
         if path and asked.is_relative_to(root) and asked.is_file():
-            response: Response = await send_file(asked, conditional=True)
-            response.headers["Cache-Control"] = FOREVER if HASHED_NAME.search(asked.name) else REVALIDATE
-            return response
+            return await _file(asked, FOREVER if HASHED_NAME.search(asked.name) else REVALIDATE)
         if path and Path(path).suffix:
             # A missing asset must not answer with the page: the browser would run HTML as a script.
             return refusal_response("not_found")
         index = root / "index.html"
         if not index.is_file():
             return Response(NOT_BUILT, status=503, mimetype="text/html", headers={"Retry-After": "30"})
-        response = await send_file(index, conditional=True)
-        response.headers["Cache-Control"] = REVALIDATE
-        return response
+        return await _file(index, REVALIDATE)
+
+
+async def _file(path: Path, caching: str) -> Response:
+    response: Response = await send_file(path, conditional=True)
+    response.headers["Cache-Control"] = caching
+    # Quart adds its own default here, which would contradict the line above.
+    response.headers.pop("Expires", None)
+    return response
 
 
 def content_security_policy(origins: list[str], media_url: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from media.control import MediaControl
 from quart import current_app
 from redis.asyncio import Redis
 
 from classroom import Record, open_record
+from media.control import MediaControl
 from signaling.context import connect_redis, epoch_ms
 
 if TYPE_CHECKING:
@@ -32,13 +32,17 @@ class Parts:
     jobs: Celery
 
 
+def open_settings_record(settings: Settings) -> Record:
+    """The record alone, for what needs nothing else."""
+    return open_record(settings.database, signing_key=settings.keys.ledger_signing, clock_ms=epoch_ms)
+
+
 def open_parts(settings: Settings, jobs: Celery) -> Parts:
     """Opens clients, not connections: each connects at its first use and again whenever it must."""
     redis = connect_redis(settings.redis)
-    record = open_record(settings.database, signing_key=settings.keys.ledger_signing, clock_ms=epoch_ms)
     return Parts(
         settings=settings,
-        record=record,
+        record=open_settings_record(settings),
         redis=redis,
         media=MediaControl(redis, settings.keys.control),
         jobs=jobs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 from web.log import configure_log
 from web.settings import Settings
@@ -18,7 +19,7 @@ def run_web(settings: Settings) -> None:
 
     configure_log(settings.log_level)
     uvicorn.run(
-        make_asgi(settings),  # type: ignore[arg-type]
+        make_asgi(settings),
         host=settings.host,
         port=settings.web_port,
         loop="uvloop",
@@ -37,9 +38,7 @@ def upgrade_record(settings: Settings) -> None:
 
     configure_log(settings.log_level)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    outcome = upgrade(settings.database)
-    if asyncio.iscoroutine(outcome):
-        asyncio.run(outcome)
+    upgrade(settings.database)
 
 
 def run_media(settings: Settings) -> None:
@@ -48,7 +47,6 @@ def run_media(settings: Settings) -> None:
     from media.server import run_media_node
 
     configure_log(settings.log_level)
-    named = {"node_id": settings.media_node_id} if settings.media_node_id else {}
     config = MediaNodeConfig(
         bind=((settings.host, settings.media_udp_port),),
         http_host=settings.host,
@@ -60,6 +58,7 @@ def run_media(settings: Settings) -> None:
         control_secret=settings.keys.control,
         announced=tuple(settings.media_ips),
         origins=tuple(settings.origins),
-        **named,
     )
+    if settings.media_node_id:
+        config = replace(config, node_id=settings.media_node_id)
     asyncio.run(run_media_node(config))

@@ -32,6 +32,7 @@ def make_queue(settings: Settings) -> Celery:
         task_ignore_result=False,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
         worker_send_task_events=False,
         worker_concurrency=settings.worker_concurrency,
         worker_max_memory_per_child=settings.worker_max_memory_kib,

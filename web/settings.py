@@ -25,10 +25,10 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("var")
     host: str = "127.0.0.1"  # of every listener; production puts a TLS proxy in front
-    web_port: int = Field(8080, ge=1, le=65535)
-    media_port: int = Field(8081, ge=1, le=65535)  # HTTP: WHIP, WHEP, control
-    media_udp_port: int = Field(8082, ge=1, le=65535)
-    redis_port: int = Field(8079, ge=1, le=65535)  # of the Redis child; unused when redis_url is set
+    web_port: int = Field(default=8080, ge=1, le=65535)
+    media_port: int = Field(default=8081, ge=1, le=65535)  # HTTP: WHIP, WHEP, control
+    media_udp_port: int = Field(default=8082, ge=1, le=65535)
+    redis_port: int = Field(default=8079, ge=1, le=65535)  # of the Redis child; unused when redis_url is set
 
     web_url: str = ""  # what people type; default http://{host}:{web_port}
     media_public_url: str = ""  # where browsers reach WHIP/WHEP; default http://{host}:{media_port}
@@ -45,13 +45,13 @@ class Settings(BaseSettings):
     template_key_file: Path | None = None  # face templates are sealed with it; keep it away from their files
 
     demo: bool = False
-    clock_factor: float = Field(11.25, ge=1, le=60)  # of the demo class only: 2700 s an hour / 11.25 = 240 s
-    demo_learners: int = Field(12, ge=3, le=12)
+    clock_factor: float = Field(default=11.25, ge=1, le=60)  # of the demo class only: 2700 s an hour / 11.25 = 240 s
+    demo_learners: int = Field(default=12, ge=3, le=12)
 
     operator_models: Path | None = None  # folder with models an operator may add (anti-spoofing)
 
-    worker_concurrency: int = Field(1, ge=1, le=64)
-    worker_max_memory_kib: int = Field(1_200_000, ge=100_000)  # a worker child is replaced above this
+    worker_concurrency: int = Field(default=1, ge=1, le=64)
+    worker_max_memory_kib: int = Field(default=1_200_000, ge=100_000)  # a worker child is replaced above this
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("media_public_ips", "allowed_origins", mode="before")

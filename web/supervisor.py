@@ -178,9 +178,11 @@ class Supervisor:
             if probe.connect_ex(("127.0.0.1", self.settings.redis_port)) != 0:
                 return False
             probe.sendall(f"AUTH {self.settings.keys.redis_password}\r\nPING\r\n".encode())
+            answer = b""
             with contextlib.suppress(OSError):
-                return b"PONG" in probe.recv(256) + probe.recv(256)
-            return False
+                while b"PONG" not in answer and (more := probe.recv(256)):
+                    answer += more
+            return b"PONG" in answer
 
     async def _upgrade(self) -> None:
         """The record's migrations, in a process of their own so that the supervisor stays small."""

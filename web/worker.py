@@ -15,9 +15,9 @@ from celery.signals import worker_process_init, worker_ready
 import proctor
 from classroom import Record
 from signaling import tasks as live_tasks
-from web.audit import open_settings_record
 from web.log import configure_log
 from web.parent_death import die_with_parent
+from web.parts import open_settings_record
 from web.queue import make_queue
 from web.settings import Settings
 
@@ -63,6 +63,7 @@ def run_worker(settings: Settings) -> None:
     worker_ready.connect(ready)
     queue.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=prefork",
             f"--concurrency={settings.worker_concurrency}",

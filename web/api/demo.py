@@ -35,6 +35,7 @@ async def get_demo() -> DemoAnswer:
     parts = current_parts()
     if not parts.settings.demo:
         return DemoAnswer(active=False, clock_factor=1.0, accounts=[], lesson_id=None)
+    lesson_id = await parts.redis.get(CURRENT_LESSON_KEY)
     return DemoAnswer(
         active=True,
         clock_factor=parts.settings.clock_factor,
@@ -49,5 +50,5 @@ async def get_demo() -> DemoAnswer:
             )
             for account in ACCOUNTS
         ],
-        lesson_id=await parts.redis.get(CURRENT_LESSON_KEY),
+        lesson_id=lesson_id.decode() if isinstance(lesson_id, bytes) else lesson_id,
     )

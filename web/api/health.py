@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, hide
 
+from classroom import live_lessons
 from web.parts import Parts, current_parts
 
 blueprint = Blueprint("health", __name__)
@@ -43,7 +44,9 @@ async def _timed(check: Awaitable[object]) -> PartHealth:
 
 async def health_of(parts: Parts) -> Health:
     names = ("record", "redis", "media")
-    checks = await asyncio.gather(_timed(parts.record.ping()), _timed(parts.redis.ping()), _timed(parts.media.node()))
+    checks = await asyncio.gather(
+        _timed(live_lessons(parts.record)), _timed(parts.redis.ping()), _timed(parts.media.node())
+    )
     return Health(ok=all(check.ok for check in checks), parts=dict(zip(names, checks, strict=True)))
 
 

@@ -83,7 +83,8 @@ NAMES = (
 
 def players(count: int = 12) -> list[Player]:
     """Honest learners first, then one impostor and one absentee: `count` in all, at least three."""
-    behaviours: list[Behaviour] = ["honest"] * (count - 2) + ["impostor", "absentee"]
+    honest: list[Behaviour] = ["honest"] * (count - 2)
+    behaviours: list[Behaviour] = [*honest, "impostor", "absentee"]
     return [
         Player(index=index, login=f"learner{index + 1:02d}", name=NAMES[index], behaviour=behaviour)
         for index, behaviour in enumerate(behaviours)

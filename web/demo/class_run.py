@@ -82,6 +82,7 @@ class DemoClass:
         self.learners = [PlayedLearner(player) for player in players]
         self.planned_s = 0.0
         self.began_s = 0.0  # monotonic
+        self.began = asyncio.Event()
         self.encoder_starts = 0
         self.encoder_on = False
         self._base_url, self._cohort, self._chair = base_url, cohort, chair
@@ -99,6 +100,7 @@ class DemoClass:
             await self._arrive(look)
             self.planned_s = await self._chair.start_class()
             self.began_s = time.monotonic()
+            self.began.set()
             while self.elapsed_s < self.planned_s and not await self._chair.class_ended():
                 look()
                 await asyncio.sleep(LOOK_EVERY_S)

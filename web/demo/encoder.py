@@ -44,7 +44,7 @@ def film_pictures(name: str) -> Iterator[VideoFrame]:
         stream = film.streams.video[0]
         shown = -1
         for frame in film.decode(stream):
-            number = int(float(frame.pts * stream.time_base) * FPS)
+            number = int((frame.time or 0.0) * FPS)
             if number > shown:
                 shown = number
                 yield frame.reformat(width=SIZE[0], height=SIZE[1], format="yuv420p")

@@ -47,8 +47,7 @@ class FaultPlan:
         self._settings, self._demo, self._supervisor = settings, demo, supervisor
 
     async def run(self) -> None:
-        while not self._demo.began_s:
-            await asyncio.sleep(0.2)
+        await self._demo.began.wait()
         for part, share in DEATHS.items():
             await asyncio.sleep(max(0.0, self._demo.planned_s * share - self._demo.elapsed_s))
             self.deaths.append(await self._kill(part))

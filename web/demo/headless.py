@@ -14,7 +14,6 @@ from pathlib import Path
 
 from classroom import create_lesson
 from signaling.context import epoch_ms
-from web.audit import open_settings_record
 from web.demo.cast import INSTRUCTOR, players
 from web.demo.chairs import SignedInChair
 from web.demo.class_run import ArrivalFailed, DemoClass, describe, progress
@@ -23,6 +22,7 @@ from web.demo.faults import FaultPlan
 from web.demo.report import Report, write_report
 from web.demo.seed import enrol_faces, seed
 from web.log import configure_log
+from web.parts import open_settings_record
 from web.settings import Settings
 from web.supervisor import StartRefused, Supervisor, line_printer
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 VERIFY_PATIENCE_S = 120.0
 MATCH = "MATCH"
+ANSWERED = "answered"
 LEDGER_TABLE = "ledger_entries"
 
 
@@ -127,11 +128,11 @@ class Report:
 def last_positive(evidence: list[dict[str, Any]]) -> int | None:
     """When the learner last showed to be there: a matching face, a ping answered, a quiz answered. Epoch ms."""
     positive = [
-        item["at_ms"]
+        item["body"]["at_ms"]
         for item in evidence
         if item["kind"] == "QUIZ_ANSWER"
-        or (item["kind"] == "FACE" and item["outcome"] == MATCH)
-        or (item["kind"] == "PING" and item["outcome"] == "answered")
+        or (item["kind"] == "FACE" and item["body"]["outcome"] == MATCH)
+        or (item["kind"] == "PING" and item["body"]["outcome"] == ANSWERED)
     ]
     return max(positive, default=None)
 
