@@ -45,6 +45,7 @@ from classroom.live import (
     lesson_snapshot,
     lesson_view,
     live_lessons,
+    newest_lesson,
     plan_of,
     score_board,
 )

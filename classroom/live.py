@@ -187,6 +187,16 @@ async def live_lessons(record: Record) -> list[str]:
     return await record.read(look)
 
 
+async def newest_lesson(record: Record) -> str | None:
+    """The id of the lesson that began last; None before any has begun."""
+
+    async def look(work: UnitOfWork) -> str | None:
+        begun = [row for row in await work.many(tables.lessons, "started_at_ms", "id") if row["started_at_ms"]]
+        return str(begun[-1]["id"]) if begun else None
+
+    return await record.read(look)
+
+
 async def evidence_of(record: Record, lesson_id: str, person_id: str) -> list[dict[str, Any]]:
     """The ledger entries behind a credit, oldest first: chain, idx, at_ms, kind, body, hash (R-056)."""
 
