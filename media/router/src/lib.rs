@@ -22,6 +22,8 @@ pub mod stats;
 pub mod stream;
 pub mod stun;
 pub mod tap;
+#[cfg(test)]
+mod testing;
 
 #[cfg(feature = "python")]
 mod python;
