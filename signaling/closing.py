@@ -93,15 +93,14 @@ class Closing:
         return await conductor.open_quiz(hour_index, self._deadline_ms, now_ms)
 
     async def step(self, now_ms: int) -> bool:
-        """True when everything came in, or its time is over, and the lesson has been ended."""
+        """True when everything came in, or its time is over, and the lesson has been ended.
+
+        A verdict still under way is not given up: the record takes it after the end and settles the lesson anew.
+        """
         if now_ms < self._deadline_ms and not await self._all_in():
             return False
         conductor = self._conductor
         record, lesson_id, fence = conductor.context.record, conductor.lesson_id, conductor.fence
-        for watch in conductor.watches.values():
-            if watch.asked is not None and watch.asked.check_id is not None:
-                await conductor.face_checks.give_up(watch.asked)
-                watch.asked = None
         await conductor.media.sample(now_ms)
         await conductor.media.record(now_ms, all_of_it=True)
         await classroom.close_pings(record, lesson_id, now_ms, fence)

@@ -65,7 +65,7 @@ class World:
     record: Record
 
 
-@dataclass
+@dataclass(eq=False)
 class Page:
     """One browser window: a Socket.IO client that keeps what it hears."""
 
