@@ -346,8 +346,12 @@ async def test_a_media_node_that_died_is_the_servers_fault(
     fault = await learner.hears("fault.recorded", within_s=10)
     assert fault["what"] == "media_node_absent" and fault["from_ms"] < fault["to_ms"]
     await peer.close()
-    again = (await learner.ok("media.renew"))["publish"][0]
-    await publish(again, wall)
+
+    async def back() -> bool:
+        return bool((await learner.call("media.renew"))["ok"])
+
+    await _eventually(back)
+    await publish((await learner.ok("media.renew"))["publish"][0], wall)
     await until(lambda: camera(True), 10)
 
     async def flowed() -> bool:
