@@ -44,6 +44,8 @@ export interface LessonView {
   seq: number
   you: Participant | null
   lesson: LessonFacts | null
+  /** While the class closes (last roll call, check, quiz): by when at the latest. */
+  ending_by_ms: number | null
   participants: Record<string, Participant>
   chat: ChatMessage[]
   ping: OpenPing | null
@@ -70,6 +72,7 @@ export function emptyLesson(): LessonView {
     seq: -1,
     you: null,
     lesson: null,
+    ending_by_ms: null,
     participants: {},
     chat: [],
     ping: null,
@@ -109,12 +112,16 @@ export function applyEnvelope(view: LessonView, envelope: Envelope): boolean {
   view.seq = envelope.seq
   switch (envelope.type) {
     case 'class.started':
+      view.lesson = envelope.data.lesson
+      break
+    case 'class.ending':
+      view.ending_by_ms = envelope.data.ends_by_ms
+      break
     case 'class.ended':
       view.lesson = envelope.data.lesson
-      if (envelope.type === 'class.ended') {
-        view.ping = null
-        view.quiz = null
-      }
+      view.ending_by_ms = null
+      view.ping = null
+      view.quiz = null
       break
     case 'participant.changed':
       // Everyone's copy of a learner's row leaves out state and verdict; staff get the whole row right after it.

@@ -39,12 +39,13 @@ export const useLessonStore = defineStore('lesson', () => {
     for (const listen of listeners) listen(envelope)
   }
 
-  function open(lesson_id: string, as_role: Role | null): void {
+  /** `wall_slots`: how many learners a proctor's wall shows at a time. */
+  function open(lesson_id: string, as_role: Role | null, wall_slots: number | null = null): void {
     close()
     Object.assign(view, emptyLesson())
     joins.value = 0
     recovered.value = false
-    socket = new LessonSocket(lesson_id, as_role, {
+    socket = new LessonSocket(lesson_id, as_role, wall_slots, {
       joined: takeJoined,
       envelope: takeEnvelope,
       connection: (now) => (connection.value = now),

@@ -75,6 +75,7 @@ export class LessonSocket {
   constructor(
     private readonly lesson_id: string,
     private readonly as_role: Role | null,
+    private readonly wall_slots: number | null,
     private readonly events: LessonSocketEvents,
   ) {
     this.socket = io(LESSON_NAMESPACE, {
@@ -145,6 +146,7 @@ export class LessonSocket {
         window_id: windowId,
         since: this.since,
         as_role: this.as_role,
+        ...(this.wall_slots === null ? {} : { wall_slots: this.wall_slots }),
       })
       setServerTime(joined.server_ms, asked, performance.now())
       const resumed = this.everJoined
