@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import classroom
 from signaling.grants import learner_of, learner_publication_id, wall_subscription_id
@@ -59,7 +59,7 @@ class Wall:
         return Nothing()
 
     async def show(self, window: Window, payload: WallShow) -> WallShown:
-        """Routes slots of one's own wall; answers what each named slot shows now (None: nothing yet)."""
+        """Routes slots of one's own wall; answers what every slot is set to."""
         seat, lesson, _ = window.require(*OVERSEERS, Role.ORGANISER)
         if payload.subscription_id != wall_subscription_id(seat):
             raise Refusal(ErrorCode.NOT_FOUND)
@@ -69,9 +69,10 @@ class Wall:
                 raise Refusal(ErrorCode.NOT_FOUND)
             wanted[slot] = None if person_id is None else learner_publication_id(lesson.lesson_id, person_id)
         shown = await self._context.media.show(payload.subscription_id, wanted)
-        return WallShown(
-            shown={
-                slot: None if publication is None else learner_of(lesson.lesson_id, publication)
-                for slot, publication in shown.items()
-            }
-        )
+        return WallShown(shown={slot: _learner(lesson.lesson_id, state) for slot, state in shown.items()})
+
+
+def _learner(lesson_id: str, state: dict[str, Any]) -> str | None:
+    """The learner a slot is to show; it turns to them at their next key frame, or when their camera begins."""
+    source = state["source"]
+    return None if source is None else learner_of(lesson_id, source)
