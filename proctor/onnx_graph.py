@@ -1,4 +1,4 @@
-"""Writes an ONNX model, the few kinds of fields that a convolutional network needs, without the `onnx` package.
+"""Writes an ONNX model, the few kinds of fields that a convolutional network needs, and runs it on one core.
 
 Field numbers: onnx/onnx.proto3 (IR version 8). Encoding: the protocol buffers wire format, where a field is its number
 and wire type, then a varint (type 0) or a length and bytes (type 2).
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnxruntime
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +19,17 @@ IR_VERSION = 8
 OPSET = 13
 FLOAT, INT64 = 1, 7  # TensorProto.DataType
 ATTRIBUTE_INT, ATTRIBUTE_INTS = 2, 7  # AttributeProto.AttributeType
+
+
+def one_core_session(model: bytes | str) -> onnxruntime.InferenceSession:
+    """Runs a model file, or its bytes, on one core: the pool's other processes have checks of their own, and threads
+    that wait for each other's eighty-pixel pictures cost more than they save.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 class OnnxGraph:

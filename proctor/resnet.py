@@ -6,19 +6,18 @@ blocks of two 3x3 convolutions each (those that start a level halve the picture)
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnxruntime
+from deepface.commons.folder_utils import get_deepface_home
 from deepface.config import threshold
 from deepface.models.FacialRecognition import FacialRecognition
 from deepface.modules import modeling
 
 from proctor.dlib_weights import Convolution, ResnetWeights, read_resnet
-from proctor.onnx_graph import OnnxGraph
+from proctor.onnx_graph import OnnxGraph, one_core_session
 from proctor.weights import RESNET
 
 if TYPE_CHECKING:
@@ -44,14 +43,8 @@ class DlibOnnxClient(FacialRecognition):
         self.model_name = NAME
         self.input_shape = (CHIP_PX, CHIP_PX)
         self.output_shape = DIMENSIONS
-        path = Path(os.environ["DEEPFACE_HOME"]) / ".deepface" / "weights" / RESNET.name
-        options = onnxruntime.SessionOptions()
-        # One check, one core: the pool's other processes have checks of their own.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        self.model = onnxruntime.InferenceSession(
-            onnx_resnet(read_resnet(path.read_bytes())), options, providers=["CPUExecutionProvider"]
-        )
+        path = Path(get_deepface_home()) / ".deepface" / "weights" / RESNET.name
+        self.model = one_core_session(onnx_resnet(read_resnet(path.read_bytes())))
 
     def forward(self, img: NDArray[Any]) -> list[float] | list[list[float]]:
         """One vector for one chip, a list of vectors for a batch (DeepFace's convention)."""
