@@ -25,19 +25,19 @@ _KEY_TTL_S = 24 * 3600
 log = structlog.get_logger(__name__)
 
 
-def _key(context: Context, lesson_id: str) -> str:
+def closing_key(context: Context, lesson_id: str) -> str:
     return context.key(f"lesson:{{{lesson_id}}}:closing")
 
 
 async def ask_to_close(context: Context, lesson_id: str, actor_id: str) -> None:
     """Leaves the wish where the lesson's conductor, on whichever node, finds it; the first one counts."""
     wish = json.dumps({"by": actor_id, "at_ms": context.clock_ms()})
-    await context.redis.set(_key(context, lesson_id), wish, nx=True, ex=_KEY_TTL_S)
+    await context.redis.set(closing_key(context, lesson_id), wish, nx=True, ex=_KEY_TTL_S)
 
 
 async def asked_to_close(context: Context, lesson_id: str) -> tuple[str | None, int] | None:
     """Who asked for the end and when; None while nobody has."""
-    wish = await context.redis.get(_key(context, lesson_id))
+    wish = await context.redis.get(closing_key(context, lesson_id))
     if wish is None:
         return None
     values = json.loads(wish)
@@ -75,7 +75,7 @@ class Closing:
                 already = CLOSING_INDEX in watch.looked_before
                 watch.looked_before.add(CLOSING_INDEX)
                 if not already:
-                    conductor.ask(watch, CLOSING_INDEX)
+                    conductor.looks.ask(watch, CLOSING_INDEX)
         self._quiz_id = await self._hold_last_quiz(now_ms)
 
     async def _hold_last_quiz(self, now_ms: int) -> str | None:

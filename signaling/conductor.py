@@ -13,28 +13,25 @@ from typing import TYPE_CHECKING
 import structlog
 
 import classroom
-from classroom import FACE, PING, NotFound, StaleFence, WrongState
-from signaling.closing import Closing, asked_to_close
-from signaling.face_checks import Asked, FaceChecks, State
+from classroom import FACE, PING, StaleFence, WrongState
+from signaling.closing import Closing, asked_to_close, closing_key
 from signaling.lease import LEASE_RENEW_S, Lease
+from signaling.looks import Looks
 from signaling.media_watch import SAMPLE_S, MediaWatch
-from signaling.plan_execution import Watch, first_index, look_due, ping_due
+from signaling.plan_execution import Watch, first_index, ping_due
 from signaling.push import nudge_relays
 
 if TYPE_CHECKING:
     from classroom import LessonPlan, LessonView
     from signaling.context import Context
     from signaling.event_log import EventLog
+    from signaling.face_checks import FaceChecks
     from signaling.presence import Presence, Sitting
-    from signaling.protocol import Envelope
 
 TICK_S = 0.25
 ROSTER_S = 2.0  # how often enrolment, consent and presence are read again
 # A pause longer than this between two rounds is a fault of the server's.
 GAP_MS = 3000
-# A verdict that is late for longer than twice the relook time, but never sooner than this, is asked for again.
-VERDICT_PATIENCE_MS = 10_000
-MAX_SENDINGS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +55,10 @@ class Conductor:
         self.lesson = lesson
         self.plan = plan
         self.fence = lease.fence
-        self.face_checks = face_checks
         self.event_log = event_log
         self.watches: dict[str, Watch] = {}
+        self.looks = Looks(context, plan, self.fence, face_checks, self.watches)
+        self.ended = False
         self.open_pings: dict[str, tuple[str, int]] = {}  # ping id → person, closes_at_ms
         self.media = MediaWatch(context, lesson, self.fence)
         self._lease = lease
@@ -69,6 +67,7 @@ class Conductor:
         self._seq = 0
         self._alive_ms: int | None = None
         self._closing: Closing | None = None
+        self._quizzed: set[int] = set()  # hours whose quiz was held, or cannot be
         self._close_from_ms = 0  # before this nothing can be overdue
         self._sampled_at_s = self._roster_at_s = self._renewed_at_s = 0.0
         self._keys = [context.key(f"lesson:{{{lesson.lesson_id}}}:{name}") for name in ("alive", "flows")]
@@ -90,6 +89,7 @@ class Conductor:
                     resumed = True
                 if await self._round():
                     log.info("lesson ended", lesson=self.lesson_id)
+                    await self.context.redis.delete(*self._keys, closing_key(self.context, self.lesson_id))
                     return
             except StaleFence:
                 log.warning("another node conducts", lesson=self.lesson_id, fence=self.fence)
@@ -116,72 +116,33 @@ class Conductor:
         alive, flows = await self.context.redis.mget(self._keys)
         self._alive_ms = int(alive) if alive else None
         self._seq = await self.event_log.head(self.lesson_id)
-        if self._alive_ms is not None:
+        if flows:
             await self.media.take_over(flows)
             await self.context.redis.delete(self._keys[1])
-        now_ms = self.context.clock_ms()
-        await self._read_roster(now_ms)
+        await self._read_roster(self.context.clock_ms())
         await self.media.resume()
-        for check in await classroom.checks_of(self.context.record, self.lesson_id):
-            watch = self.watches.get(check.person_id)
-            if watch is None:
-                continue
-            if check.plan_index is not None:
-                watch.looked_before.add(check.plan_index)
-            if check.outcome is not None and check.judged_at_ms is not None:
-                watch.verdict(check.outcome, check.judged_at_ms)
-            elif check.taken_at_ms is not None:
-                watch.asked = await self._adopt(check.check_id, check.person_id, check.taken_at_ms)
-        if self._alive_ms is None:
-            # The very first round, or a Redis that came back empty: the start of the lesson is all that is known.
-            last = [check.judged_at_ms for check in await classroom.checks_of(self.context.record, self.lesson_id)]
-            self._alive_ms = max([at for at in last if at is not None], default=None)
-
-    async def _adopt(self, check_id: str, person_id: str, taken_at_ms: int) -> Asked:
-        template_key = await classroom.template_of(self.context.record, person_id)
-        return Asked(
-            self.lesson_id,
-            person_id,
-            fence=self.fence,
-            check_id=check_id,
-            template_key=template_key,
-            state=State.SENT,
-            sent_at_ms=taken_at_ms,
-            sendings=1,
-        )
+        await self.looks.resume()
 
     async def _round(self) -> bool:
-        """Everything that is due now; True when the lesson has ended."""
+        """Everything that is due now; True when the lesson has ended.
+
+        What fails in one part (one learner's row, a media node's answer) does not keep the others from their turn.
+        """
         now_ms = self.context.clock_ms()
-        now_s = asyncio.get_running_loop().time()
         await self._note_gap(now_ms)
-        await self._hear()
-        if now_s - self._roster_at_s >= ROSTER_S:
-            self._roster_at_s = now_s
-            await self._read_roster(now_ms)
-            await self._close_quiz(now_ms)
-        if now_s - self._sampled_at_s >= SAMPLE_S:
-            self._sampled_at_s = now_s
-            await self.media.sample(now_ms)
-            for person_id, watch in self.watches.items():
-                watch.camera(person_id in self.media.publishing)
-            await self.media.record(now_ms)
-        await self._close_pings(now_ms)
-        await self._attend_checks(now_ms)
-        if self._closing is None:
-            wish = await asked_to_close(self.context, self.lesson_id)
-            if wish is None and now_ms >= self.plan.planned_end_ms:
-                wish = (None, self.plan.planned_end_ms)
-            if wish is not None:
-                self._closing = Closing(self, *wish)
-                await self._closing.begin(now_ms)
-        if self._closing is not None:
-            if await self._closing.step(now_ms):
-                return True
-        else:
-            await self._open_what_is_due(now_ms)
-        await self._beat(now_ms)
-        return False
+        parts = (self._hear, self._keep_roster, self._watch_media, self._close_pings, self._attend_looks, self._go_on)
+        failed = 0
+        for part in parts:
+            try:
+                await part(now_ms)
+            except (StaleFence, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001  (as in `run`)
+                failed += 1
+                log.warning("part of a round failed", lesson=self.lesson_id, part=part.__name__, reason=repr(error))
+        if not self.ended and failed < len(parts):
+            await self._beat(now_ms)
+        return self.ended
 
     async def _note_gap(self, now_ms: int) -> None:
         if self._alive_ms is not None and now_ms - self._alive_ms > GAP_MS:
@@ -189,31 +150,64 @@ class Conductor:
             await classroom.record_fault(
                 self.context.record, self.lesson_id, "conductor_absent", self._alive_ms, now_ms, self.fence
             )
+            self._alive_ms = now_ms
             await nudge_relays(self.context)
-        self._alive_ms = now_ms
 
     async def _beat(self, now_ms: int) -> None:
         """Leaves behind what a successor needs: until when this one conducted, what it has seen and not written."""
+        self._alive_ms = now_ms
         await self.context.redis.mset({self._keys[0]: now_ms, self._keys[1]: self.media.unrecorded()})
 
-    async def _hear(self) -> None:
+    async def _hear(self, now_ms: int) -> None:
         """Verdicts and answers reach the conductor as they reach everyone: through the lesson's log."""
         for envelope in await self.event_log.since(self.lesson_id, self._seq):
             self._seq = envelope.seq
-            self._take_in(envelope)
+            data = envelope.data
+            if envelope.type == "check.result" and envelope.to == "staff":  # the learner's own copy says the same
+                self.looks.verdict(data["check_id"], data["person_id"], data["outcome"])
+            elif envelope.type == "ping.closed":
+                person_id, _ = self.open_pings.pop(data["ping_id"], (None, 0))
+                if person_id is not None and not data["answered"] and person_id in self.watches:
+                    self.watches[person_id].look_now = True
 
-    def _take_in(self, envelope: Envelope) -> None:
-        data = envelope.data
-        if envelope.type == "check.result" and envelope.to == "staff":  # the learner's own copy says the same
-            watch = self.watches.get(data["person_id"])
-            if watch is not None:
-                watch.verdict(data["outcome"], self.context.clock_ms())
-                if watch.asked is not None and watch.asked.check_id == data["check_id"]:
-                    watch.asked = None
-        elif envelope.type == "ping.closed":
-            person_id, _ = self.open_pings.pop(data["ping_id"], (None, 0))
-            if person_id is not None and not data["answered"] and person_id in self.watches:
-                self.watches[person_id].look_now = True
+    async def _keep_roster(self, now_ms: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._roster_at_s < ROSTER_S:
+            return
+        self._roster_at_s = now_s
+        # Others may end a lesson as well (an operator's tool): then there is nothing left to conduct.
+        self.ended = (await classroom.lesson_view(self.context.record, self.lesson_id)).state == "ended"
+        await self._read_roster(now_ms)
+        await self._close_quiz(now_ms)
+
+    async def _watch_media(self, now_ms: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._sampled_at_s < SAMPLE_S:
+            return
+        self._sampled_at_s = now_s
+        await self.media.sample(now_ms)
+        for person_id, watch in self.watches.items():
+            watch.camera(person_id in self.media.publishing)
+        await self.media.record(now_ms)
+
+    async def _attend_looks(self, now_ms: int) -> None:
+        await self.looks.attend(now_ms, new_ones=self._closing is None)
+
+    async def _go_on(self, now_ms: int) -> None:
+        """Carries the plan out while the class runs, and closes it when its time or its instructor says so."""
+        if self.ended:
+            return
+        if self._closing is None:
+            wish = await asked_to_close(self.context, self.lesson_id)
+            if wish is None and now_ms >= self.plan.planned_end_ms:
+                wish = (None, self.plan.planned_end_ms)
+            if wish is None:
+                await self._open_what_is_due(now_ms)
+                return
+            closing = Closing(self, *wish)
+            await closing.begin(now_ms)
+            self._closing = closing
+        self.ended = await self._closing.step(now_ms)
 
     async def _read_roster(self, now_ms: int) -> None:
         sittings = await self._presence.of_lesson(self.lesson_id)
@@ -239,10 +233,15 @@ class Conductor:
         for watch in self.watches.values():
             index = ping_due(self.plan, watch, now_ms)
             if index is not None:
-                await self.open_ping(watch, index, now_ms, now_ms + self._profile.ms("ping_window_s"))
+                try:
+                    await self.open_ping(watch, index, now_ms, now_ms + self._profile.ms("ping_window_s"))
+                except BaseException:
+                    watch.next_ping = index  # not opened: it is due again
+                    raise
         for quiz in self.plan.quizzes():
             opens_at_ms = quiz.at_ms - self._profile.ms("quiz_window_s")
-            if opens_at_ms <= now_ms < quiz.at_ms - self._profile.ms("ping_window_s"):
+            in_time = opens_at_ms <= now_ms < quiz.at_ms - self._profile.ms("ping_window_s")
+            if in_time and quiz.index not in self._quizzed:
                 await self.open_quiz(quiz.index, quiz.at_ms, now_ms)
 
     async def open_ping(self, watch: Watch, index: int, now_ms: int, closes_at_ms: int) -> None:
@@ -257,6 +256,7 @@ class Conductor:
         """Opens the quiz of an hour unless it was held; None when the question bank does not hold enough."""
         held = {quiz.hour_index for quiz in await classroom.quizzes_of(self.context.record, self.lesson_id)}
         if hour_index in held:
+            self._quizzed.add(hour_index)
             return None
         try:
             quiz = await classroom.open_quiz(
@@ -264,7 +264,9 @@ class Conductor:
             )
         except WrongState as error:
             log.error("quiz not held", lesson=self.lesson_id, hour=hour_index, reason=str(error))
+            self._quizzed.add(hour_index)
             return None
+        self._quizzed.add(hour_index)
         await nudge_relays(self.context)
         return quiz.quiz_id
 
@@ -290,107 +292,3 @@ class Conductor:
             if closes_at_ms >= now_ms
         }
         await nudge_relays(self.context)
-
-    async def _attend_checks(self, now_ms: int) -> None:
-        for watch in self.watches.values():
-            if watch.asked is not None:
-                await self._attend(watch, watch.asked, now_ms)
-            if self._closing is not None:
-                continue
-            look, index = look_due(self.plan, watch, now_ms)
-            if look:
-                self.ask(watch, index)
-
-    def ask(self, watch: Watch, index: int | None) -> None:
-        """Queues a look at this learner's face."""
-        asked = Asked(self.lesson_id, watch.person_id, plan_index=index, fence=self.fence)
-        watch.asked = self.face_checks.ask(asked)
-
-    async def _attend(self, watch: Watch, asked: Asked, now_ms: int) -> None:
-        """Looks after a check on its way: settled without a judge, failed, or its verdict is late."""
-        if asked.state is State.SETTLED:
-            watch.asked = None
-            watch.verdict(asked.outcome or "", now_ms)
-        elif asked.state in (State.FAILED, State.REFUSED):
-            watch.asked = None
-            watch.failures, watch.looked_at_ms = max(1, watch.failures), now_ms
-        elif asked.state is State.SENT:
-            patience_ms = max(2 * self._profile.ms("relook_s"), VERDICT_PATIENCE_MS)
-            if now_ms - asked.sent_at_ms < patience_ms:
-                return
-            check = await classroom.find_check(self.context.record, asked.check_id or "")
-            if check.outcome is not None:
-                # The verdict is there; its announcement was lost with a log.
-                watch.asked = None
-                watch.verdict(check.outcome, now_ms)
-            elif asked.sendings < MAX_SENDINGS and asked.template_key is not None:
-                log.warning("verdict late, asked again", check=asked.check_id, sendings=asked.sendings)
-                await self.face_checks.send(asked)
-            else:
-                await self.face_checks.give_up(asked)
-
-
-class Conductors:
-    """All lessons this node conducts: watches what is live and takes the leases that are free."""
-
-    def __init__(self, context: Context, presence: Presence, face_checks: FaceChecks, event_log: EventLog) -> None:
-        self._context = context
-        self._presence = presence
-        self._face_checks = face_checks
-        self._log = event_log
-        self._running: dict[str, tuple[Conductor, asyncio.Task[None]]] = {}
-        self._look = asyncio.Event()
-
-    def look(self) -> None:
-        """A lesson has just started: do not wait for the next round."""
-        self._look.set()
-
-    def wake(self, lesson_id: str) -> None:
-        """Something happened in the lesson's media: its conductor, if it is here, looks at once."""
-        if lesson_id in self._running:
-            self._running[lesson_id][0].wake.set()
-
-    def conducting(self) -> list[str]:
-        return [lesson_id for lesson_id, (_, task) in self._running.items() if not task.done()]
-
-    async def run(self) -> None:
-        """For ever; an error is the caller's to log and retry."""
-        while True:
-            self._running = {key: pair for key, pair in self._running.items() if not pair[1].done()}
-            for lesson_id in await classroom.live_lessons(self._context.record):
-                if lesson_id not in self._running:
-                    await self._try(lesson_id)
-            try:
-                await asyncio.wait_for(self._look.wait(), 1.0)
-            except TimeoutError:
-                continue
-            finally:
-                self._look.clear()
-
-    async def _try(self, lesson_id: str) -> None:
-        context = self._context
-        lease = Lease(context.redis, f"lesson:{lesson_id}", prefix=context.prefix)
-        if not await lease.acquire():
-            return
-        try:
-            lesson = await classroom.lesson_view(context.record, lesson_id)
-            plan = await classroom.plan_of(context.record, lesson_id)
-        except (NotFound, WrongState):
-            await lease.release()
-            return
-        conductor = Conductor(context, lesson, plan, lease, self._presence, self._face_checks, self._log)
-        task = asyncio.get_running_loop().create_task(self._conduct(conductor, lease), name=f"conduct {lesson_id}")
-        self._running[lesson_id] = (conductor, task)
-
-    async def _conduct(self, conductor: Conductor, lease: Lease) -> None:
-        try:
-            await conductor.run()
-        finally:
-            await lease.release()
-
-    async def stop(self) -> None:
-        """Gives all lessons up; another node takes them at once."""
-        for _, task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
-        self._running.clear()

@@ -9,7 +9,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from signaling.event_log import entries_of
 
 if TYPE_CHECKING:
-    from signaling.conductor import Conductors
+    from signaling.conductors import Conductors
     from signaling.context import Context
 
 STREAM = "media:events"

@@ -8,7 +8,7 @@ from typing import Any
 import socketio
 
 from media import MediaError
-from signaling.conductor import Conductors
+from signaling.conductors import Conductors
 from signaling.context import Context
 from signaling.entrance import Entrance
 from signaling.event_log import EventLog
@@ -62,7 +62,7 @@ class LiveServer:
             Entrance(context, self.seats, self.event_log, self.feeds, self.presence, self.namespace),
             Participation(context, self.seats),
             Studio(context, self.conductors),
-            Wall(context, self.face_checks),
+            Wall(context, self.face_checks, self.event_log),
         ):
             self.namespace.calls.update(part.calls())
         self.presence.own_seats = self.namespace.sitting

@@ -13,7 +13,7 @@ from signaling.sentences import Refusal
 
 if TYPE_CHECKING:
     from classroom import LessonView
-    from signaling.conductor import Conductors
+    from signaling.conductors import Conductors
     from signaling.context import Context
 
 

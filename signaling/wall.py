@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import classroom
@@ -10,10 +11,12 @@ from signaling.lesson_namespace import Call, Window
 from signaling.protocol import (
     CheckDemand,
     CheckDemanded,
+    Envelope,
     ErrorCode,
     Nothing,
     NoticeSend,
     Role,
+    SlotsChanged,
     WallShow,
     WallShown,
 )
@@ -22,14 +25,16 @@ from signaling.sentences import Refusal
 
 if TYPE_CHECKING:
     from signaling.context import Context
+    from signaling.event_log import EventLog
     from signaling.face_checks import FaceChecks
 
 OVERSEERS = (Role.PROCTOR, Role.INSTRUCTOR)
 
 
 class Wall:
-    def __init__(self, context: Context, face_checks: FaceChecks) -> None:
+    def __init__(self, context: Context, face_checks: FaceChecks, event_log: EventLog) -> None:
         self._context = context
+        self._log = event_log
         self._face_checks = face_checks
 
     def calls(self) -> dict[str, Call]:
@@ -69,7 +74,17 @@ class Wall:
                 raise Refusal(ErrorCode.NOT_FOUND)
             wanted[slot] = None if person_id is None else learner_publication_id(lesson.lesson_id, person_id)
         shown = await self._context.media.show(payload.subscription_id, wanted)
-        return WallShown(shown={slot: _learner(lesson.lesson_id, state) for slot, state in shown.items()})
+        set_to = {slot: _learner(lesson.lesson_id, state) for slot, state in shown.items()}
+        changed = SlotsChanged(subscription_id=payload.subscription_id, slots=set_to)
+        envelope = Envelope(
+            seq=0,
+            at_ms=self._context.clock_ms(),
+            type="slots.changed",
+            to=f"person:{seat.person_id}",
+            data=changed.model_dump(mode="json"),
+        )
+        await self._log.append(lesson.lesson_id, [(f"slots:{secrets.token_hex(8)}", envelope)])
+        return WallShown(shown=set_to)
 
 
 def _learner(lesson_id: str, state: dict[str, Any]) -> str | None:
