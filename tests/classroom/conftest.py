@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 import classroom
@@ -44,14 +47,36 @@ def sqlite_url(empty_database: Path, tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
+async def _administrate(postgres_url: str, statement: str) -> None:
+    connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_url: str) -> str:
+    """A migrated PostgreSQL database to copy; its name."""
+    name = f"template_{secrets.token_hex(6)}"
+    asyncio.run(_administrate(postgres_url, f'CREATE DATABASE "{name}"'))
+    upgrade(postgres_url.rsplit("/", 1)[0] + "/" + name)
+    return name
+
+
+@pytest.fixture
+async def postgres_record_url(postgres_url: str, postgres_template: str) -> AsyncIterator[str]:
+    """A migrated PostgreSQL database of one test."""
+    name = f"t_{secrets.token_hex(6)}"
+    await _administrate(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{postgres_template}"')
+    yield postgres_url.rsplit("/", 1)[0] + "/" + name
+    await _administrate(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """A migrated database: the test runs on each kind."""
-    if request.param == "sqlite":
-        return str(request.getfixturevalue("sqlite_url"))
-    url = str(request.getfixturevalue("postgres_database"))
-    upgrade(url)
-    return url
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_record_url"))
 
 
 @dataclass
