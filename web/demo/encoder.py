@@ -9,15 +9,23 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
+from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from web.demo.footage import package_file
 
@@ -30,7 +38,9 @@ OPUS_FRAME = 960  # 20 ms
 # The muxer does not hear key-frame requests, so whoever joins waits for the next one.
 KEY_FRAME_EVERY = FPS
 VIDEO_CLOCK = Fraction(1, 90_000)
+HANDSHAKE_TIMEOUT_MS = 8000
 SESSION_BROKEN = 3
+DAY = timedelta(days=1)
 FILMS = ("bikes.mp4", "bigbuckbunny.mp4")
 
 
@@ -76,11 +86,34 @@ def lecture_sound() -> Iterator[np.ndarray]:
             yield np.ascontiguousarray(sound[:, piece * step : (piece + 1) * step])
 
 
-def publish(url: str, token: str) -> None:
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A fresh self-signed certificate and its key, on P-256 (RFC 8827 6.5 asks every peer to take that curve).
+
+    The muxer's own choice of curve is one that current OpenSSL no longer accepts.
+    """
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "anke encoder")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    certificate = builder.not_valid_before(now - DAY).not_valid_after(now + 30 * DAY).sign(key, hashes.SHA256())
+    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
+    certificate_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return certificate_file, key_file
+
+
+def publish(url: str, token: str, folder: Path) -> None:
     """Publishes until Stopped is raised; raises av.FFmpegError when the session breaks."""
+    certificate_file, key_file = write_certificate(folder)
+    options = {
+        "authorization": token,
+        "handshake_timeout": str(HANDSHAKE_TIMEOUT_MS),
+        "cert_file": str(certificate_file),
+        "key_file": str(key_file),
+    }
     pictures, sound = lecture_pictures(), lecture_sound()
     first = next(pictures)
-    with av.open(url, "w", format="whip", options={"authorization": token, "handshake_timeout": "8000"}) as output:
+    with av.open(url, "w", format="whip", options=options) as output:
         video = cast(av.VideoStream, output.add_stream("libx264", rate=FPS))
         video.width, video.height, video.pix_fmt = SIZE[0], SIZE[1], "yuv420p"
         video.bit_rate, video.time_base, video.gop_size = VIDEO_BITRATE_BPS, VIDEO_CLOCK, KEY_FRAME_EVERY
@@ -124,7 +157,8 @@ def main() -> int:
     signal.signal(signal.SIGINT, stop)
     grant = json.loads(sys.stdin.readline())
     try:
-        publish(grant["url"], grant["token"])
+        with tempfile.TemporaryDirectory(prefix="anke-encoder-") as folder:
+            publish(grant["url"], grant["token"], Path(folder))
     except Stopped:
         return 0
     except (av.FFmpegError, OSError) as error:

@@ -87,6 +87,9 @@ class Report:
                 "lecture_frames": learner.tally.get("frames"),
             }
         )
+        frames = sum(count for codec, count in learner.tally.get("frames", {}).items() if codec.lower() != "opus")
+        if frames < full_s:
+            self.problems.append(f"{name} received {frames} pictures of the lecture in {full_s:.0f} s")
         if behaviour == "honest" and row["credited_s"] < full_s - max_gap_s:
             self.problems.append(
                 f"{name} (honest) is credited {row['credited_s']:.0f} s of {full_s:.0f} s, more than one evidence "
@@ -176,12 +179,14 @@ def tamper(original: Path, copy: Path, lesson_id: str) -> tuple[str, int]:
 
 
 async def router_counters(settings: Settings) -> dict[str, Any]:
-    """What the media node says about itself."""
+    """The media node's counters since it started, and the processor time it took."""
     redis = connect_redis(settings.redis)
     control = MediaControl(redis, settings.keys.control)
     try:
-        nodes = await control.snapshot()
-        return next(iter(nodes.values()), {})
+        snapshot = next(iter((await control.snapshot()).values()), None)
+        if snapshot is None:
+            return {}
+        return {**snapshot["router"]["counters"], **snapshot["sessions"]["counters"], "cpu_s": snapshot["cpu_s"]}
     finally:
         await control.close()
         await redis.aclose()
