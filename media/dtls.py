@@ -2,6 +2,10 @@
 
 Only handshakes pass here; protected media never does. Every private name of aiortc that this file leans on is listed
 in `AIORTC_NAMES`, and one test asserts that they are there.
+
+A peer's certificate must be on a curve that OpenSSL still accepts in (D)TLS 1.2. FFmpeg's `whip` muxer, when built on
+GnuTLS, makes itself a secp224r1 one, which RFC 8422 5.1.1 deprecated and OpenSSL 4 no longer has: give such an encoder
+a P-256 certificate (its options `cert_file` and `key_file`).
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ async def test_chromium_publishes(
         assert last["audio"][0]["energy"] > 0, "the fake microphone beeps"
         await aiortc_sees(aiortc_play, media_node, name + ".aiortc", name)
         stats = await page.evaluate("index => stats(index)", publisher)
-        assert stats["srtp"] == "AEAD_AES_128_GCM"
+        assert stats["srtp"] == "SRTP_AEAD_AES_128_GCM"
         assert await page.evaluate("index => stop(index)", publisher) == 200
 
 

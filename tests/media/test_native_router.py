@@ -30,7 +30,9 @@ def stun_request(username: str, password: str, *, nominate: bool = True) -> byte
     def attribute(kind: int, value: bytes) -> bytes:
         return struct.pack("!HH", kind, len(value)) + value + b"\0" * (-len(value) % 4)
 
-    body = attribute(0x0006, username.encode()) + attribute(0x0024, b"\x6e\x00\x01\xff") + attribute(0x802A, os.urandom(8))
+    body = (
+        attribute(0x0006, username.encode()) + attribute(0x0024, b"\x6e\x00\x01\xff") + attribute(0x802A, os.urandom(8))
+    )
     if nominate:
         body += attribute(0x0025, b"")
     header = struct.pack("!HHI", 0x0001, len(body) + 24, 0x2112A442) + os.urandom(12)
@@ -69,7 +71,9 @@ class Peer:
         self.socket.send(stun_request(f"{self.ufrag}:peer", self.password))
         return self.socket.recv(2000)
 
-    def send_rtp(self, ssrc: int, payload_type: int, seq: int, rtp_ts: int, payload: bytes, *, marker: bool = True) -> None:
+    def send_rtp(
+        self, ssrc: int, payload_type: int, seq: int, rtp_ts: int, payload: bytes, *, marker: bool = True
+    ) -> None:
         head = struct.pack("!BBHII", 0x80, payload_type | (0x80 if marker else 0), seq & 0xFFFF, rtp_ts, ssrc)
         self.socket.send(self.tx.protect(head + payload))
 

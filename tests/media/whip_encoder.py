@@ -1,16 +1,20 @@
 """A WHIP encoder that is neither a browser nor aiortc: FFmpeg's `whip` muxer by PyAV, H.264 and Opus in real time.
 
-`whip_encoder.py URL TOKEN SECONDS`: 320x240 at 15 frames a second, a bar that moves over blue, and a 440 Hz tone.
+`whip_encoder.py URL TOKEN SECONDS [FLAGS]`: 320x240 at 15 frames a second, a bar over blue, and a 440 Hz tone.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
+from aiortc import RTCCertificate
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 WIDTH, HEIGHT, RATE = 320, 240, 15
 SAMPLE_RATE_HZ, SAMPLES = 48_000, 960
@@ -34,8 +38,23 @@ def tone(number: int) -> av.AudioFrame:
     return frame
 
 
-def main(url: str, token: str, seconds: float) -> None:
-    with av.open(url, "w", format="whip", options={"authorization": token}) as container:
+def identity(folder: Path) -> dict[str, str]:
+    """A P-256 certificate for the muxer: over GnuTLS its own is on secp224r1, which OpenSSL 4 refuses."""
+    made = RTCCertificate.generateCertificate()
+    paths = {"cert_file": folder / "certificate.pem", "key_file": folder / "key.pem"}
+    paths["cert_file"].write_bytes(made._cert.public_bytes(Encoding.PEM))
+    paths["key_file"].write_bytes(
+        made._key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    )
+    return {name: str(path) for name, path in paths.items()}
+
+
+def main(url: str, token: str, seconds: float, flags: str) -> None:
+    folder = tempfile.TemporaryDirectory(prefix="anke-whip-")
+    options = {"authorization": token, **identity(Path(folder.name))}
+    if flags:
+        options["whip_flags"] = flags
+    with folder, av.open(url, "w", format="whip", options=options) as container:
         video = container.add_stream("libx264", rate=RATE)
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         video.options = {"profile": "baseline", "preset": "ultrafast", "tune": "zerolatency", "g": str(RATE)}
@@ -58,4 +77,4 @@ def main(url: str, token: str, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), sys.argv[4] if len(sys.argv) > 4 else "")
