@@ -45,7 +45,8 @@ fn join(router: &Handle, transport_id: u64) -> UdpSocket {
         local_pwd: PASSWORD.into(),
         remote_ufrag: None,
     });
-    let keys = Keys { profile: PROFILE, rx_key: vec![1; 16], rx_salt: vec![2; 12], tx_key: vec![3; 16], tx_salt: vec![4; 12] };
+    let keys =
+        Keys { profile: PROFILE, rx_key: vec![1; 16], rx_salt: vec![2; 12], tx_key: vec![3; 16], tx_salt: vec![4; 12] };
     router.order(Command::SetKeys { transport_id, keys: Box::new(keys) });
     socket.send(&binding_request(&format!("u{transport_id}:x"))).expect("loopback");
     let mut answer = [0; 200];
@@ -112,10 +113,9 @@ impl Sender {
 fn run(viewers: u64, seconds: u64) {
     let router = Handle::start(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1024).expect("a router");
     let socket = join(&router, 1);
-    for (ingest_id, kind, ssrc, codecs) in [
-        (1, Kind::Video, 11, codec(Codec::Vp8, 96, 90_000)),
-        (2, Kind::Audio, 12, codec(Codec::Opus, 111, 48_000)),
-    ] {
+    for (ingest_id, kind, ssrc, codecs) in
+        [(1, Kind::Video, 11, codec(Codec::Vp8, 96, 90_000)), (2, Kind::Audio, 12, codec(Codec::Opus, 111, 48_000))]
+    {
         let parameters = Box::new(IngestParameters {
             kind,
             mid: ingest_id.to_string(),
@@ -134,10 +134,9 @@ fn run(viewers: u64, seconds: u64) {
     for viewer in 0..viewers {
         let transport_id = 100 + viewer;
         sockets.push(join(&router, transport_id));
-        for (slot, kind, codecs) in [
-            (0, Kind::Video, codec(Codec::Vp8, 96, 90_000)),
-            (1, Kind::Audio, codec(Codec::Opus, 111, 48_000)),
-        ] {
+        for (slot, kind, codecs) in
+            [(0, Kind::Video, codec(Codec::Vp8, 96, 90_000)), (1, Kind::Audio, codec(Codec::Opus, 111, 48_000))]
+        {
             let slot_id = 1000 + 2 * viewer + slot;
             let extensions = ExtensionIds { mid: Some(1), ..ExtensionIds::default() };
             let parameters = Box::new(SlotParameters {

@@ -89,7 +89,8 @@ fn chunks(symbols: &[u8], body: &mut Vec<u8>) {
             (u16::from(symbol) << 13 | run as u16, run)
         } else {
             let taken = rest.len().min(7);
-            let vector = rest[..taken].iter().enumerate().fold(0xC000u16, |v, (i, s)| v | u16::from(*s) << (12 - 2 * i));
+            let vector =
+                rest[..taken].iter().enumerate().fold(0xC000u16, |v, (i, s)| v | u16::from(*s) << (12 - 2 * i));
             (vector, taken)
         };
         body.extend_from_slice(&chunk.to_be_bytes());

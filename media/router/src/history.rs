@@ -47,10 +47,10 @@ impl History {
     /// Makes room for `ext_seq`. Exactly once per `ext_seq` the answer is an entry to fill in: what was kept and
     /// forwarded once can never be replaced by other bytes, which SRTP depends on.
     pub fn claim(&mut self, ext_seq: u64) -> Result<&mut Entry, Kept> {
-        if let Some(highest) = self.highest {
-            if ext_seq.saturating_add(self.capacity) <= highest {
-                return Err(Kept::TooOld);
-            }
+        if let Some(highest) = self.highest
+            && ext_seq.saturating_add(self.capacity) <= highest
+        {
+            return Err(Kept::TooOld);
         }
         let at = (ext_seq % self.capacity) as usize;
         while self.entries.len() <= at {

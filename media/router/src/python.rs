@@ -101,9 +101,7 @@ fn event<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
             let (ip, port) = address_tuple(address);
             ("ice", transport_id, ip, port).into_pyobject(py)
         }
-        Event::Dtls { transport_id, datagram } => {
-            ("dtls", transport_id, PyBytes::new(py, &datagram)).into_pyobject(py)
-        }
+        Event::Dtls { transport_id, datagram } => ("dtls", transport_id, PyBytes::new(py, &datagram)).into_pyobject(py),
         Event::Closed { transport_id, reason } => ("closed", transport_id, reason).into_pyobject(py),
         Event::Routed { slot_id, ingest_id } => ("routed", slot_id, ingest_id).into_pyobject(py),
         Event::Keyframe { tap_id, ingest_id, codec, ssrc, rtp_ts, arrival_wall_us, payloads } => {

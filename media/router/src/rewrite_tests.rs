@@ -4,7 +4,14 @@ use super::*;
 use crate::rtp::extend_seq;
 
 fn vp8(picture_id: u16, tl0picidx: u8) -> Vp8Descriptor {
-    Vp8Descriptor { picture_id, tl0picidx, wide: true, picture_id_at: Some(2), tl0picidx_at: Some(4), key_frame_start: false }
+    Vp8Descriptor {
+        picture_id,
+        tl0picidx,
+        wide: true,
+        picture_id_at: Some(2),
+        tl0picidx_at: Some(4),
+        key_frame_start: false,
+    }
 }
 
 #[test]

@@ -30,14 +30,30 @@ pub struct ReportBlock {
 /// One thing that a compound packet says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Item {
-    SenderInfo { ssrc: u32, ntp: u64, rtp_ts: u32 },
+    SenderInfo {
+        ssrc: u32,
+        ntp: u64,
+        rtp_ts: u32,
+    },
     Report(ReportBlock),
     /// Sequence number and the 16 that follow it as a bit mask.
-    Nack { media_ssrc: u32, seq: u16, following: u16 },
-    Pli { media_ssrc: u32 },
-    Fir { media_ssrc: u32 },
-    Bye { ssrc: u32 },
-    Remb { bitrate_bps: u64 },
+    Nack {
+        media_ssrc: u32,
+        seq: u16,
+        following: u16,
+    },
+    Pli {
+        media_ssrc: u32,
+    },
+    Fir {
+        media_ssrc: u32,
+    },
+    Bye {
+        ssrc: u32,
+    },
+    Remb {
+        bitrate_bps: u64,
+    },
     TransportCc,
     Other,
 }

@@ -9,7 +9,8 @@ fn items(compound: &[u8]) -> Vec<Item> {
     items
 }
 
-const RECEPTION: Reception = Reception { fraction_lost: 12, cumulative_lost: -5, highest_ext_seq: 0x1_2345, jitter_ts: 77 };
+const RECEPTION: Reception =
+    Reception { fraction_lost: 12, cumulative_lost: -5, highest_ext_seq: 0x1_2345, jitter_ts: 77 };
 
 /// One of everything we write.
 fn everything() -> Vec<u8> {

@@ -271,8 +271,7 @@ impl Inbound {
                 let plain_bytes = packet.len() - SHA1_TAG_BYTES;
                 let (message, tag) = packet.split_at_mut(plain_bytes);
                 let expected = sha1_tag(auth, message, (index >> 16) as u32);
-                verify_slices_are_equal(&expected.as_ref()[..SHA1_TAG_BYTES], tag)
-                    .map_err(|_| BadPacket::Integrity)?;
+                verify_slices_are_equal(&expected.as_ref()[..SHA1_TAG_BYTES], tag).map_err(|_| BadPacket::Integrity)?;
                 apply_keystream(key, cm_iv(salt, ssrc, index), &mut message[header_bytes..])
                     .map_err(|_| BadPacket::Integrity)?;
                 plain_bytes
@@ -328,8 +327,7 @@ impl Inbound {
             Cipher::CmSha1 { key, auth, salt } => {
                 let (message, tag) = packet.split_at_mut(plain_bytes + 4);
                 let expected = hmac::sign(auth, message);
-                verify_slices_are_equal(&expected.as_ref()[..SHA1_TAG_BYTES], tag)
-                    .map_err(|_| BadPacket::Integrity)?;
+                verify_slices_are_equal(&expected.as_ref()[..SHA1_TAG_BYTES], tag).map_err(|_| BadPacket::Integrity)?;
                 apply_keystream(key, cm_iv(salt, ssrc, index), &mut message[RTCP_CLEAR_BYTES..plain_bytes])
                     .map_err(|_| BadPacket::Integrity)?;
             }

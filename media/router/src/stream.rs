@@ -92,7 +92,14 @@ impl Stream {
     }
 
     /// Books one packet that had not been received before. `retransmitted` ones say nothing about jitter.
-    pub fn receive(&mut self, ext_seq: u64, rtp_ts: u32, now_us: u64, retransmitted: bool, track_missing: bool) -> Arrival {
+    pub fn receive(
+        &mut self,
+        ext_seq: u64,
+        rtp_ts: u32,
+        now_us: u64,
+        retransmitted: bool,
+        track_missing: bool,
+    ) -> Arrival {
         self.received += 1;
         if !retransmitted && rtp_ts != self.last_rtp_ts {
             // RFC 3550 A.8. Packets of one video frame share a timestamp and leave back to back: only the first of
@@ -159,7 +166,7 @@ impl Stream {
         self.expected_prior = expected;
         self.received_prior = self.received;
         let lost_interval = expected_interval.saturating_sub(received_interval);
-        let fraction = if expected_interval == 0 { 0 } else { ((lost_interval << 8) / expected_interval).min(255) };
+        let fraction = (lost_interval << 8).checked_div(expected_interval).map_or(0, |f| f.min(255));
         let lost = i64::try_from(expected).unwrap_or(i64::MAX) - i64::try_from(self.received).unwrap_or(i64::MAX);
         Reception {
             fraction_lost: fraction as u8,

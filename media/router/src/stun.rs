@@ -55,7 +55,7 @@ impl<'a> Message<'a> {
         if raw.len() < HEADER_BYTES {
             return Err(BadPacket::Truncated);
         }
-        if length % 4 != 0 || HEADER_BYTES + length != raw.len() {
+        if !length.is_multiple_of(4) || HEADER_BYTES + length != raw.len() {
             return Err(BadPacket::Length);
         }
         let mut transaction_id = [0; 12];

@@ -102,40 +102,56 @@ fn forward(
     let (Some(_), Some(_)) = (&transport.tx, transport.remote) else { return };
     for &ext_seq in &ingest.held {
         let Some(entry) = ingest.history.get(ext_seq) else { continue };
+        if slot.current == Some(at) {
+            forward_one(now_us, entry, slot, transport, outbox, counters);
+            continue;
+        }
+        // Video begins at a key frame; until then the slot's old source goes on.
+        if slot.wanted != Some(at) || (slot.is_video() && !entry.key_frame_start) {
+            continue;
+        }
         let Some(way) = slot.way(entry.codec) else {
             counters.inc(Counter::CodecMissing);
             continue;
         };
-        let payload_type = way.payload_type;
-        if slot.current != Some(at) {
-            // Video begins at a key frame; until then the slot's old source goes on.
-            if slot.wanted != Some(at) || (slot.is_video() && !entry.key_frame_start) {
-                continue;
+        let clock_rate_hz = way.clock_rate_hz;
+        slot.rewrite.switch(ingest.id, now_us, clock_rate_hz, entry.ext_seq, entry.rtp_ts, &entry.vp8);
+        slot.current = Some(at);
+        // A key frame whose first packet had to be repaired: what follows it has come already. Otherwise this is just
+        // the rest of what is held.
+        for ext_seq in ext_seq..=ingest.history.highest().unwrap_or(ext_seq) {
+            if let Some(entry) = ingest.history.get(ext_seq) {
+                forward_one(now_us, entry, slot, transport, outbox, counters);
             }
-            let clock_rate_hz = way.clock_rate_hz;
-            slot.rewrite.switch(ingest.id, now_us, clock_rate_hz, entry.ext_seq, entry.rtp_ts, &entry.vp8);
-            slot.current = Some(at);
         }
-        let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { continue };
-        let sent = send(
-            &slot.template,
-            slot.parameters.ssrc,
-            payload_type,
-            numbers.ext_seq,
-            numbers,
-            entry,
-            None,
-            transport,
-            outbox,
-        );
-        match sent {
-            Some(()) => {
-                slot.packets += 1;
-                slot.payload_bytes += entry.payload.len() as u64;
-                counters.inc(Counter::RtpOut);
-            }
-            None => counters.inc(Counter::TxDropped),
+        return;
+    }
+}
+
+#[inline]
+fn forward_one(
+    now_us: u64,
+    entry: &Entry,
+    slot: &mut Slot,
+    transport: &mut Transport,
+    outbox: &mut Outbox,
+    counters: &mut Counters,
+) {
+    let Some(way) = slot.way(entry.codec) else {
+        counters.inc(Counter::CodecMissing);
+        return;
+    };
+    let payload_type = way.payload_type;
+    let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { return };
+    let ssrc = slot.parameters.ssrc;
+    let sent = send(&slot.template, ssrc, payload_type, numbers.ext_seq, numbers, entry, None, transport, outbox);
+    match sent {
+        Some(()) => {
+            slot.packets += 1;
+            slot.payload_bytes += entry.payload.len() as u64;
+            counters.inc(Counter::RtpOut);
         }
+        None => counters.inc(Counter::TxDropped),
     }
 }
 

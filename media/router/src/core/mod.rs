@@ -55,13 +55,40 @@ impl std::fmt::Debug for Keys {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Ice { transport_id: u64, address: SocketAddr },
-    Dtls { transport_id: u64, datagram: Vec<u8> },
-    Closed { transport_id: u64, reason: &'static str },
-    Routed { slot_id: u64, ingest_id: u64 },
-    Keyframe { tap_id: u64, ingest_id: u64, codec: Codec, ssrc: u32, rtp_ts: u32, arrival_wall_us: u64, payloads: Vec<Vec<u8>> },
-    TapFailed { tap_id: u64, reason: &'static str },
-    IngestStarted { ingest_id: u64, ssrc: u32, codec: Codec },
+    Ice {
+        transport_id: u64,
+        address: SocketAddr,
+    },
+    Dtls {
+        transport_id: u64,
+        datagram: Vec<u8>,
+    },
+    Closed {
+        transport_id: u64,
+        reason: &'static str,
+    },
+    Routed {
+        slot_id: u64,
+        ingest_id: u64,
+    },
+    Keyframe {
+        tap_id: u64,
+        ingest_id: u64,
+        codec: Codec,
+        ssrc: u32,
+        rtp_ts: u32,
+        arrival_wall_us: u64,
+        payloads: Vec<Vec<u8>>,
+    },
+    TapFailed {
+        tap_id: u64,
+        reason: &'static str,
+    },
+    IngestStarted {
+        ingest_id: u64,
+        ssrc: u32,
+        codec: Codec,
+    },
 }
 
 #[derive(Debug, Clone)]

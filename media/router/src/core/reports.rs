@@ -18,6 +18,8 @@ const TRANSPORT_CC_US: u64 = 80_000;
 const REPORT_US: u64 = 1_000_000;
 /// Without a publisher's sender report for this long after its start, our arrival clock stands in for its own.
 const OWN_CLOCK_AFTER_US: u64 = 5_000_000;
+/// A source that sends nothing (camera off) is not asked for key frames until it sends again.
+const SILENT_US: u64 = 2_000_000;
 /// Seconds from 1900 to 1970 (RFC 3550 4).
 const NTP_EPOCH_S: u64 = 2_208_988_800;
 /// Every source of this node is one "participant" to its viewers; the name says nothing about people (RFC 7022).
@@ -53,10 +55,10 @@ impl Core {
         match item {
             Item::SenderInfo { ssrc, ntp, rtp_ts } => {
                 let source = self.transports.get(at).and_then(|t| t.ssrcs.iter().find(|(known, _)| *known == ssrc));
-                if let Some((_, Source::Media(ingest))) = source {
-                    if let Some(ingest) = self.ingests.get_mut(*ingest).filter(|i| i.ssrc == Some(ssrc)) {
-                        ingest.sender_clock = Some(SenderClock { ntp, rtp_ts, arrival_us: now_us });
-                    }
+                if let Some((_, Source::Media(ingest))) = source
+                    && let Some(ingest) = self.ingests.get_mut(*ingest).filter(|i| i.ssrc == Some(ssrc))
+                {
+                    ingest.sender_clock = Some(SenderClock { ntp, rtp_ts, arrival_us: now_us });
                 }
             }
             Item::Report(block) => {
@@ -157,7 +159,8 @@ impl Core {
             let Some(ingest) = self.ingests.get_mut(at) else { continue };
             let (Some(ssrc), true) = (ingest.ssrc, ingest.parameters.pli) else { continue };
             let Some(transport) = self.transports.get_mut(ingest.transport) else { continue };
-            if transport.tx.is_none() || transport.remote.is_none() || !ingest.keyframe_request.due(now_us) {
+            let silent = ingest.last_packet_us.is_none_or(|last| now_us > last + SILENT_US);
+            if silent || transport.tx.is_none() || transport.remote.is_none() || !ingest.keyframe_request.due(now_us) {
                 continue;
             }
             ingest.plis_sent += 1;

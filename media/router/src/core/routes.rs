@@ -85,10 +85,10 @@ impl Core {
         }
         for ingest in &transport.ingests {
             // A tap or a waiting viewer may have come before the handshake was through.
-            if let Some(ingest) = self.ingests.get_mut(*ingest) {
-                if !ingest.viewers.is_empty() || !ingest.taps.is_empty() {
-                    ingest.keyframe_request.want();
-                }
+            if let Some(ingest) = self.ingests.get_mut(*ingest)
+                && (!ingest.viewers.is_empty() || !ingest.taps.is_empty())
+            {
+                ingest.keyframe_request.want();
             }
         }
         Some(())
