@@ -33,7 +33,7 @@ export interface Demo {
 
 export interface LessonCard {
   lesson_id: string
-  class_id?: string
+  class_id: string
   title: string
   course: string
   class_name: string
@@ -45,6 +45,7 @@ export interface LessonCard {
   planned_s: number
   hours: number
   clock_factor: number
+  seconds_per_hour: number
   roles_here: Role[]
   my_credit_s: number | null
 }
@@ -68,39 +69,48 @@ export interface Enrolment {
 export interface ClassCard {
   class_id: string
   title: string
+  course_id: string
   course: string
-  learners?: number
-  lessons?: number
-  [more: string]: unknown
+  hours: number
+  term: string
+  profile_id: string
+  learners: number
+  lessons: number
 }
 
 export interface ClassLearner {
   person_id: string
+  login: string
   name: string
-  login?: string
-  credited_s?: number
-  needed_s?: number
-  enrolled_face?: boolean
-  [more: string]: unknown
+  credited_s: number
+  hours: number
+  needed_hours: number
+  face_enrolled: boolean
 }
 
 export interface ClassDetail {
-  class_id: string
-  title: string
-  course: string
-  term?: string
-  hours?: number
-  seconds_per_hour?: number
+  row: ClassCard
   learners: ClassLearner[]
   lessons: LessonCard[]
-  instructors?: { person_id: string; name: string }[]
-  [more: string]: unknown
 }
 
 export interface Course {
   course_id: string
   title: string
   hours: number
+}
+
+export interface Instructor {
+  person_id: string
+  name: string
+}
+
+/** One line of a learners' list after it was sent; `password` only where the platform made one, shown this once. */
+export interface AddedLearner {
+  login: string
+  person_id: string | null
+  password: string | null
+  problem: string | null
 }
 
 export interface ScoreRow {
@@ -116,10 +126,14 @@ export interface ScoreRow {
   reasons: string[]
 }
 
+/** A ledger entry; `body` holds what the evidence says (outcome, from_ms, to_ms, …). */
 export interface EvidenceItem {
+  chain: string
+  idx: number
   at_ms: number
   kind: string
-  [more: string]: unknown
+  hash: string
+  body: Record<string, unknown>
 }
 
 export interface CreditDetail {
@@ -129,8 +143,8 @@ export interface CreditDetail {
 
 export interface VerifyReport {
   result: 'identical' | 'different' | 'broken'
-  broken_row: unknown
-  differences: unknown[]
+  broken_row: { chain: string; idx: number } | null
+  differences: Record<string, unknown>[]
   lines: string[]
 }
 
@@ -213,12 +227,13 @@ export const api = {
   classes: () => request<ClassCard[]>('/api/classes'),
   classDetail: (class_id: string) => request<ClassDetail>(`/api/classes/${id(class_id)}`),
   courses: () => request<Course[]>('/api/courses'),
+  instructors: () => request<Instructor[]>('/api/instructors'),
   createClass: (body: { course_id: string; title: string; term?: string }) =>
-    request<{ class_id: string }>('/api/classes', { method: 'POST', body }),
+    request<{ id: string }>('/api/classes', { method: 'POST', body }),
   addLearners: (class_id: string, people: { login: string; name: string; password?: string }[]) =>
-    request<unknown>(`/api/classes/${id(class_id)}/learners`, { method: 'POST', body: { people } }),
-  createLesson: (class_id: string, body: { title: string; instructor_id?: string; starts_at_ms: number; planned_hours: number }) =>
-    request<{ lesson_id: string }>(`/api/classes/${id(class_id)}/lessons`, { method: 'POST', body }),
+    request<AddedLearner[]>(`/api/classes/${id(class_id)}/learners`, { method: 'POST', body: { people }, timeout_ms: 120_000 }),
+  createLesson: (class_id: string, body: { title: string; instructor_id: string; starts_at_ms: number; hours: number }) =>
+    request<{ id: string }>(`/api/classes/${id(class_id)}/lessons`, { method: 'POST', body }),
   scoreBoard: (lesson_id: string) => request<ScoreRow[]>(`/api/lessons/${id(lesson_id)}/score-board`),
   credit: (lesson_id: string, person_id: string) =>
     request<CreditDetail>(`/api/lessons/${id(lesson_id)}/credit/${id(person_id)}`),

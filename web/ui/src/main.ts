@@ -9,6 +9,7 @@ import { router } from './router'
 import { useSession } from './session'
 import './styles/tokens.css'
 import './styles/base.css'
+import './styles/table.css'
 
 const app = createApp(App)
 app.use(createPinia())
