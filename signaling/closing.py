@@ -53,6 +53,7 @@ class Closing:
         self._pings_end_ms = at_ms + conductor.plan.profile.ms("ping_window_s")
         self._deadline_ms = self._pings_end_ms + VERDICTS_MS
         self._quiz_id: str | None = None
+        self._quiz_closes_at_ms = 0
         self._here: set[str] = set()
 
     async def begin(self, now_ms: int) -> None:
@@ -83,6 +84,7 @@ class Closing:
         conductor = self._conductor
         running = await classroom.open_quiz_of(conductor.context.record, conductor.lesson_id)
         if running is not None:
+            self._quiz_closes_at_ms = running.closes_at_ms
             return running.quiz_id
         hour_ms = conductor.plan.profile.ms("seconds_per_hour")
         quizzes = conductor.plan.quizzes()
@@ -90,6 +92,7 @@ class Closing:
         hour_index = min(taught_ms // hour_ms, quizzes[-1].index)
         if not self._here or taught_ms - hour_index * hour_ms < hour_ms / 2:
             return None
+        self._quiz_closes_at_ms = self._deadline_ms
         return await conductor.open_quiz(hour_index, self._deadline_ms, now_ms)
 
     async def step(self, now_ms: int) -> bool:
@@ -97,7 +100,7 @@ class Closing:
 
         A verdict still under way is not given up: the record takes it after the end and settles the lesson anew.
         """
-        if now_ms < self._deadline_ms and not await self._all_in():
+        if now_ms < self._deadline_ms and not await self._all_in(now_ms):
             return False
         conductor = self._conductor
         record, lesson_id, fence = conductor.context.record, conductor.lesson_id, conductor.fence
@@ -110,13 +113,13 @@ class Closing:
         await nudge_relays(conductor.context)
         return True
 
-    async def _all_in(self) -> bool:
+    async def _all_in(self, now_ms: int) -> bool:
         conductor = self._conductor
         if conductor.open_pings:
             return False
         if any(watch.asked is not None for watch in conductor.watches.values()):
             return False
-        if self._quiz_id is None:
+        if self._quiz_id is None or now_ms >= self._quiz_closes_at_ms:
             return True
         progress = await classroom.quiz_progress(conductor.context.record, self._quiz_id)
         return bool(progress.answered) and min(progress.answered.values()) >= min(len(self._here), progress.learners)

@@ -8,7 +8,7 @@ which nobody conducted is written down as the server's fault, never a learner's.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -76,6 +76,18 @@ class Conductor:
     @property
     def lesson_id(self) -> str:
         return self.lesson.lesson_id
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "fence": self.fence,
+            "alive_ms": self._alive_ms,
+            "seq": self._seq,
+            "learners": len(self.watches),
+            "publishing": len(self.media.publishing),
+            "open_pings": len(self.open_pings),
+            "looks_under_way": sum(watch.asked is not None for watch in self.watches.values()),
+            "closing": self._closing is not None,
+        }
 
     async def run(self) -> None:
         """Rounds until the lesson has ended or the lease is lost. Errors of a round are waited out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import classroom
 from classroom import NotFound, WrongState
@@ -41,6 +41,9 @@ class Conductors:
 
     def conducting(self) -> list[str]:
         return [lesson_id for lesson_id, (_, task) in self._running.items() if not task.done()]
+
+    def snapshot(self) -> dict[str, dict[str, Any]]:
+        return {key: conductor.snapshot() for key, (conductor, task) in self._running.items() if not task.done()}
 
     async def run(self) -> None:
         """For ever; an error is the caller's to log and retry."""

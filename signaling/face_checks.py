@@ -66,6 +66,10 @@ class FaceChecks:
         self._context = context
         self._queue: asyncio.Queue[Asked] = asyncio.Queue(QUEUE_LENGTH)
 
+    @property
+    def waiting(self) -> int:
+        return self._queue.qsize()
+
     def ask(self, asked: Asked) -> Asked:
         """Queues a check; with the queue full it has FAILED at once."""
         try:

@@ -77,6 +77,9 @@ class LessonFeed:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name=f"feed {self.lesson_id}")
 
+    def snapshot(self) -> dict[str, int]:
+        return {"windows": len(self.windows), "seq": self._seq or 0}
+
     async def detach(self, sid: str, person_id: str) -> None:
         self.windows.discard(sid)
         for room in rooms_for(self.lesson_id, person_id, staff=True):
@@ -136,6 +139,9 @@ class Feeds:
         if feed is None:
             feed = self._feeds[lesson_id] = LessonFeed(self._server, self._log, lesson_id)
         return feed
+
+    def snapshot(self) -> dict[str, dict[str, int]]:
+        return {lesson_id: feed.snapshot() for lesson_id, feed in self._feeds.items() if feed.windows}
 
     async def stop(self) -> None:
         for feed in self._feeds.values():

@@ -35,6 +35,7 @@ Call = Callable[["Window", Any], Awaitable[Payload]]
 # event → (calls a second over time, burst). Others: the default. People click; only scripts are faster.
 RATES: dict[str, tuple[float, float]] = {"join": (0.5, 6.0), "chat.send": (1.0, 5.0), "wall.show": (10.0, 30.0)}
 DEFAULT_RATE = (4.0, 12.0)
+TOTAL_RATE = (20.0, 60.0)  # all calls of one window together, whatever their names
 STAFF = frozenset({Role.INSTRUCTOR, Role.PROCTOR, Role.ORGANISER})
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,12 @@ class Window:
     @property
     def staff(self) -> bool:
         return self.role in STAFF
+
+    def admit(self, name: str, rate: float, burst: float) -> None:
+        """Refusal(TOO_FAST) for more than `rate` calls of this name a second."""
+        now_s = time.monotonic()
+        if not self.buckets.setdefault(name, Bucket(rate, burst, burst, now_s)).admits(now_s):
+            raise Refusal(ErrorCode.TOO_FAST)
 
     def sitting(self) -> tuple[Seat, LessonView, Role]:
         """Where this window sits; Refusal(WRONG_STATE) before it joined."""
@@ -128,6 +135,8 @@ _OWN_CODES: dict[str, ErrorCode] = {
     "no_subscription": ErrorCode.NOT_FOUND,
     "no_publication": ErrorCode.NOT_FOUND,
     "no_slot": ErrorCode.NOT_FOUND,
+    "bad_request": ErrorCode.BAD_PAYLOAD,
+    "bad_name": ErrorCode.BAD_PAYLOAD,
 }
 
 
@@ -190,12 +199,10 @@ class LessonNamespace(socketio.AsyncNamespace):
             window = self.windows.get(sid)
             if window is None:
                 raise Refusal(ErrorCode.SIGN_IN_REQUIRED)
+            window.admit("", *TOTAL_RATE)
             if event not in CALLS:
                 raise Refusal(ErrorCode.BAD_PAYLOAD)
-            now_s = time.monotonic()
-            rate, burst = RATES.get(event, DEFAULT_RATE)
-            if not window.buckets.setdefault(event, Bucket(rate, burst, burst, now_s)).admits(now_s):
-                raise Refusal(ErrorCode.TOO_FAST)
+            window.admit(event, *RATES.get(event, DEFAULT_RATE))
             result = await self.calls[event](window, parse_untrusted(CALLS[event][0], arguments))
         except Exception as error:  # noqa: BLE001  (every call is answered, with a code)
             return _refused(refusal_of(error).body())

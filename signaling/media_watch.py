@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 import classroom
+from classroom import ClassroomError
 from media import MediaError
 from signaling.flow_book import FlowBook, Sample
 from signaling.grants import learner_of, lecture_id
@@ -86,8 +87,12 @@ class MediaWatch:
             if person_id in now_on:
                 lecture = person_id == self.lesson.instructor_id
                 publication_id = lecture_id(lesson_id) if lecture else f"{lesson_id}.learner.{person_id}"
-            await classroom.publishing(self.context.record, lesson_id, person_id, publication_id, now_ms)
             self.publishing = self.publishing ^ {person_id}
+            try:
+                await classroom.publishing(self.context.record, lesson_id, person_id, publication_id, now_ms)
+            except ClassroomError as error:
+                # Someone who is no longer of the class: their camera is none of its evidence either.
+                log.warning("camera not shown", lesson=lesson_id, person=person_id, code=error.code)
             await nudge_relays(self.context)
 
     async def _note_faults(self, now_ms: int, nodes: list[NodeInfo], flows: list[Flow]) -> None:

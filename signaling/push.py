@@ -57,6 +57,10 @@ class Relay:
         self._log = event_log
         self._lease = Lease(context.redis, "outbox-relay", prefix=context.prefix)
 
+    @property
+    def relaying(self) -> bool:
+        return self._lease.held
+
     async def run(self) -> None:
         """For ever; survives Redis, the database and other relays."""
         loop = asyncio.get_running_loop()

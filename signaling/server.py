@@ -90,6 +90,18 @@ class LiveServer:
         await self.feeds.stop()
         await self.seats.stop()
 
+    def snapshot(self) -> dict[str, Any]:
+        """How this node stands: for health pages and for whoever looks for the reason of something."""
+        return {
+            "node_id": self.context.node_id,
+            "windows": len(self.namespace.windows),
+            "seated": len(self.namespace.sitting()),
+            "feeds": self.feeds.snapshot(),
+            "conducting": self.conductors.snapshot(),
+            "relaying": self._relay.relaying,
+            "face_checks_waiting": self.face_checks.waiting,
+        }
+
     async def end_session(self, person_id: str, session_id: str, reason: EndReason) -> None:
         """To be called by sign-in for each session it ended, and by sign-out: ends sockets, seat and media."""
         await self.seats.end_session(person_id, session_id, reason)
