@@ -98,7 +98,7 @@ def start_node(
             )
         handle = NodeHandle(process, url, udp_port, config["redis_url"], config["redis_prefix"], log)
         handles.append(handle)
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while True:
             try:
                 if httpx.get(f"{url}/healthz", timeout=1, trust_env=False).is_success:
