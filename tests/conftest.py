@@ -1,4 +1,4 @@
-"""Real servers for the tests: Redis and PostgreSQL started as children on free loopback ports, ended with the session."""
+"""Real servers for the tests: Redis and PostgreSQL as children on free loopback ports, ended with the session."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 @pytest.fixture
 async def open_page(platform: Platform) -> AsyncIterator[OpenPage]:
-    """`await open_page(camera=None, width=1440, height=900)`: a window of a Chromium of its own, at the sign-in page."""
+    """`await open_page(camera=None, width=1440, height=900)`: a Chromium of its own, at the sign-in page."""
     async with async_playwright() as playwright:
         browsers: list[Browser] = []
 
