@@ -70,6 +70,7 @@ class NodeCertificate(RTCCertificate):
     """One certificate for the whole node, and one TLS context: a context per connection costs half a handshake."""
 
     _context: SSL.Context | None = None
+    _fingerprint: tuple[str, str] | None = None
 
     def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
         if self._context is None:
@@ -78,8 +79,10 @@ class NodeCertificate(RTCCertificate):
 
     def fingerprint(self) -> tuple[str, str]:
         """(hash function, colon-separated hexadecimal) for an answer's `a=fingerprint` (RFC 8122 5)."""
-        first = self.getFingerprints()[0]
-        return first.algorithm, first.value
+        if self._fingerprint is None:
+            first = self.getFingerprints()[0]
+            self._fingerprint = (first.algorithm, first.value)
+        return self._fingerprint
 
 
 class DatagramPipe:

@@ -7,7 +7,8 @@ Tolerant where real encoders differ (attributes at session level, no candidates,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from media.errors import MediaError
 from media.rtp_parameters import (
@@ -151,7 +152,8 @@ def _parse_media(index: int, section: _Section, session: _Section, bundle: froze
         raise MediaError("bad_sdp", f"the mid of m-line {index} is malformed")
     codecs: tuple[Codec, ...] = ()
     if kind in (Kind.AUDIO, Kind.VIDEO) and "SAVP" in protocol:
-        codecs = _codecs_of(index, section, formats, Kind(kind))
+        attributes = (tuple(section.all(name)) for name in ("rtpmap", "fmtp", "rtcp-fb"))
+        codecs = _codecs_of(Kind(kind), formats, *attributes)
     extensions = _extensions_of(section, session)
     rids = _rids_of(index, section) if any(name == "rid" for name, _ in extensions) else ()
     return Media(
@@ -179,35 +181,39 @@ def _direction_of(section: _Section, session: _Section) -> Direction:
     return Direction.SENDRECV  # RFC 8866 6.7
 
 
-def _payload_type(text: str, index: int) -> int:
+def _payload_type(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 3 or int(text) > 127:
-        raise MediaError("bad_sdp", f"m-line {index} has the payload type {text[:16]!r}")
+        raise MediaError("bad_sdp", f"payload type {text[:16]!r}")
     return int(text)
 
 
-def _codecs_of(index: int, section: _Section, formats: tuple[str, ...], kind: Kind) -> tuple[Codec, ...]:
-    payload_types = [_payload_type(text, index) for text in formats]
+# A browser writes the same list into each of a wall's fifty m-lines, and so does every other browser of its version.
+@lru_cache(maxsize=64)
+def _codecs_of(
+    kind: Kind, formats: tuple[str, ...], mappings: tuple[str, ...], fmtps: tuple[str, ...], feedbacks: tuple[str, ...]
+) -> tuple[Codec, ...]:
+    payload_types = [_payload_type(text) for text in formats]
     fmtp: dict[int, str] = {}
-    for value in section.all("fmtp"):
+    for value in fmtps:
         number, _, parameters = value.partition(" ")
-        fmtp[_payload_type(number, index)] = parameters.strip()
+        fmtp[_payload_type(number)] = parameters.strip()
     feedback: dict[str, list[str]] = {}
-    for value in section.all("rtcp-fb"):
+    for value in feedbacks:
         number, _, what = value.partition(" ")
         feedback.setdefault(number, []).append(" ".join(what.split()))
 
     found: dict[int, Codec] = {}
     retransmits: dict[int, int] = {}
-    for value in section.all("rtpmap"):
+    for value in mappings:
         number, _, mapping = value.partition(" ")
-        payload_type = _payload_type(number, index)
+        payload_type = _payload_type(number)
         if payload_type not in payload_types:
             continue
-        encoding, clock_rate_hz, channels = _parse_mapping(mapping.strip(), index)
+        encoding, clock_rate_hz, channels = _parse_mapping(mapping.strip())
         if encoding.lower() == "rtx":
             apt = _parameter(fmtp.get(payload_type, ""), "apt")
             if apt is not None:
-                retransmits.setdefault(_payload_type(apt, index), payload_type)
+                retransmits.setdefault(_payload_type(apt), payload_type)
             continue
         name = CODEC_NAMES.get(encoding.lower())
         if name is None or CODEC_KINDS[name] is not kind:
@@ -237,25 +243,16 @@ def _with_retransmission(codec: Codec, retransmits: dict[int, int]) -> Codec:
     # RFC 4588 4: retransmission is of no use without the NACK that asks for it.
     if rtx is None or "nack" not in codec.feedback:
         return codec
-    return Codec(
-        codec.name,
-        codec.encoding,
-        codec.payload_type,
-        codec.clock_rate_hz,
-        codec.channels,
-        codec.fmtp,
-        codec.feedback,
-        rtx,
-    )
+    return replace(codec, rtx_payload_type=rtx)
 
 
-def _parse_mapping(mapping: str, index: int) -> tuple[str, int, int]:
+def _parse_mapping(mapping: str) -> tuple[str, int, int]:
     encoding, _, rest = mapping.partition("/")
     rate, _, channels = rest.partition("/")
     if not encoding or not rate.isascii() or not rate.isdigit() or not 0 < int(rate[:9]) <= 192_000:
-        raise MediaError("bad_sdp", f"m-line {index} has a malformed rtpmap")
+        raise MediaError("bad_sdp", f"malformed rtpmap {mapping[:40]!r}")
     if channels and not (channels.isascii() and channels.isdigit() and len(channels) < 3):
-        raise MediaError("bad_sdp", f"m-line {index} has a malformed rtpmap")
+        raise MediaError("bad_sdp", f"malformed rtpmap {mapping[:40]!r}")
     return encoding, int(rate), int(channels or 1)
 
 
