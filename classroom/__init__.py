@@ -154,6 +154,7 @@ __all__ = [
     "live_lessons",
     "mark_sent",
     "may_see_board",
+    "newest_lesson",
     "open_face_check",
     "open_ping",
     "open_quiz",

@@ -197,13 +197,13 @@ async def _tell_one(
         return
     # First to all, then to staff, who hear both: the newest row wins, and theirs is the whole one.
     if before is None or seen_by_all(before) != seen_by_all(full):
-        await work.tell(lesson.id, "all", "participant.changed", {"participant": seen_by_all(full)}, now_ms)
-        await work.tell(lesson.id, "staff", "participant.changed", {"participant": full}, now_ms)
+        work.tell(lesson.id, "all", "participant.changed", {"participant": seen_by_all(full)}, now_ms)
+        work.tell(lesson.id, "staff", "participant.changed", {"participant": full}, now_ms)
     elif before != full:
-        await work.tell(lesson.id, "staff", "participant.changed", {"participant": full}, now_ms)
+        work.tell(lesson.id, "staff", "participant.changed", {"participant": full}, now_ms)
     if report is not None and told.get("strip") != strip_key:
         strip = credit_strip(person_id, report, lesson.planned_ms / 1000)
-        await work.tell(lesson.id, f"person:{person_id}", "credit.changed", {"credit": strip}, now_ms)
+        work.tell(lesson.id, f"person:{person_id}", "credit.changed", {"credit": strip}, now_ms)
     await work.update(
         tables.participants,
         {"lesson_id": lesson.id, "person_id": person_id},

@@ -42,7 +42,7 @@ async def post_chat(
         if not await work.insert_new(tables.chat_messages, **row):
             first = await work.one(tables.chat_messages, lesson_id=lesson_id, person_id=person_id, client_id=client_id)
             return chat_message(first)
-        await work.tell(lesson_id, "all", "chat.posted", {"message": chat_message(row)}, at_ms)
+        work.tell(lesson_id, "all", "chat.posted", {"message": chat_message(row)}, at_ms)
         return chat_message(row)
 
     return await record.change(change)
@@ -62,6 +62,6 @@ async def post_notice(
         if to_person is not None:
             await participant(work, lesson, to_person)
             to = f"person:{to_person}"
-        await work.tell(lesson_id, to, "notice.posted", {"from_name": sender["name"], "text": text}, at_ms)
+        work.tell(lesson_id, to, "notice.posted", {"from_name": sender["name"], "text": text}, at_ms)
 
     await record.change(change)

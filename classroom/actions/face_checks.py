@@ -161,8 +161,8 @@ async def record_face_check(record: Record, check_id: str, verdict: Mapping[str,
 async def _tell_both(work: UnitOfWork, check: RowMapping, kind: str, told: dict[str, Any]) -> None:
     # The distance is for staff: told to everyone, it would teach a cheat how close a picture comes.
     theirs = {**told, "distance": None} if "distance" in told else told
-    await work.tell(check["lesson_id"], f"person:{check['person_id']}", kind, theirs)
-    await work.tell(check["lesson_id"], "staff", kind, told)
+    work.tell(check["lesson_id"], f"person:{check['person_id']}", kind, theirs)
+    work.tell(check["lesson_id"], "staff", kind, told)
 
 
 def _view(row: RowMapping) -> FaceCheck:

@@ -91,7 +91,7 @@ async def start_lesson(record: Record, lesson_id: str, actor_id: str, fence: int
         await work.append([Draft(lesson.chain, work.now_ms, LESSON_STARTED, body)])
         lesson = await read_lesson(work, lesson_id)
         view = await lesson_view(work, lesson.row)
-        await work.tell(lesson_id, "all", "class.started", {"lesson": lesson_facts(view)})
+        work.tell(lesson_id, "all", "class.started", {"lesson": lesson_facts(view)})
         await tell_standing(work, lesson)
         return view
 
@@ -125,7 +125,7 @@ async def end_lesson(record: Record, lesson_id: str, actor_id: str | None, fence
         lesson = await read_lesson(work, lesson_id)
         await settle(work, lesson)
         view = await lesson_view(work, lesson.row)
-        await work.tell(lesson_id, "all", "class.ended", {"lesson": lesson_facts(view)})
+        work.tell(lesson_id, "all", "class.ended", {"lesson": lesson_facts(view)})
         await tell_standing(work, lesson)
         return view
 

@@ -57,7 +57,7 @@ async def record_fault(
             if overlaps((ping["opened_at_ms"], ping["closes_at_ms"]), [excused]):
                 await work.update(tables.pings, {"id": ping["id"]}, state=VOID)
         told = {"what": what, "from_ms": from_ms, "to_ms": to_ms}
-        await work.tell(lesson_id, "all", "fault.recorded", told)
+        work.tell(lesson_id, "all", "fault.recorded", told)
         await tell_standing(work, lesson)
 
     await record.change(change)

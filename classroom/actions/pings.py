@@ -58,7 +58,7 @@ async def open_ping(
             "state": OPEN,
         }
         await work.insert(tables.pings, **row)
-        await work.tell(lesson_id, f"person:{person_id}", "ping.opened", {"ping": open_ping_payload(row)}, opened_at_ms)
+        work.tell(lesson_id, f"person:{person_id}", "ping.opened", {"ping": open_ping_payload(row)}, opened_at_ms)
         return str(row["id"])
 
     return await record.change(change)
@@ -84,7 +84,7 @@ async def answer_ping(record: Record, ping_id: str, person_id: str, at_ms: int) 
         await work.update(tables.pings, {"id": ping_id}, state=ANSWERED, answered_at_ms=at_ms)
         fact = evidence.ping(ping["opened_at_ms"], at_ms, ANSWERED, ping_id)
         await record_evidence(work, lesson, person_id, fact, plan_index=ping["plan_index"])
-        await work.tell(lesson.id, f"person:{person_id}", "ping.closed", {"ping_id": ping_id, "answered": True}, at_ms)
+        work.tell(lesson.id, f"person:{person_id}", "ping.closed", {"ping_id": ping_id, "answered": True}, at_ms)
         await tell_standing(work, lesson, [person_id], at_ms)
         return PingAnswer(ping_id, True, at_ms)
 
@@ -95,6 +95,10 @@ async def close_pings(record: Record, lesson_id: str, now_ms: int, fence: int | 
     """Closes the pings whose window has passed without an answer; returns them. Raises NotFound, StaleFence."""
 
     async def due(work: UnitOfWork) -> bool:
+        if fence is not None:
+            written = (await work.one(tables.lessons, id=lesson_id))["fence"]
+            if written != fence:
+                return True
         pings = await work.many(tables.pings, lesson_id=lesson_id, state=OPEN)
         return any(ping["closes_at_ms"] < now_ms for ping in pings)
 
@@ -105,7 +109,7 @@ async def close_pings(record: Record, lesson_id: str, now_ms: int, fence: int | 
         return closed
 
     # Asked every second by the conductor and mostly idle: look before taking the writer's lock.
-    return await record.change(change) if fence is not None or await record.read(due) else []
+    return await record.change(change) if await record.read(due) else []
 
 
 async def close_due(work: UnitOfWork, lesson: Lesson, now_ms: int) -> list[MissedPing]:
@@ -140,4 +144,4 @@ async def void_open(work: UnitOfWork, lesson: Lesson) -> None:
 async def _write_off(work: UnitOfWork, lesson: Lesson, ping: RowMapping, state: str) -> None:
     await work.update(tables.pings, {"id": ping["id"]}, state=state)
     told = {"ping_id": ping["id"], "answered": False}
-    await work.tell(lesson.id, f"person:{ping['person_id']}", "ping.closed", told)
+    work.tell(lesson.id, f"person:{ping['person_id']}", "ping.closed", told)

@@ -64,7 +64,7 @@ async def open_quiz(
             progress_told_ms=0,
         )
         view = await quiz_view(work, await work.one(tables.quizzes, id=quiz_id))
-        await work.tell(lesson_id, "all", "quiz.opened", {"quiz": open_quiz_payload(view, {})}, opened_at_ms)
+        work.tell(lesson_id, "all", "quiz.opened", {"quiz": open_quiz_payload(view, {})}, opened_at_ms)
         await _tell_progress(work, await work.one(tables.quizzes, id=quiz_id))
         return view
 
@@ -160,11 +160,11 @@ async def _close(work: UnitOfWork, lesson: Lesson, quiz: RowMapping, now_ms: int
     mean = sum(scores.values()) / len(scores) if scores else None
     await _tell_progress(work, quiz)
     told: dict[str, Any] = {"quiz_id": quiz["id"], "hour_index": quiz["hour_index"]}
-    await work.tell(lesson.id, "staff", "quiz.closed", {**told, "mean_score": mean}, now_ms)
+    work.tell(lesson.id, "staff", "quiz.closed", {**told, "mean_score": mean}, now_ms)
     for person_id, value in scores.items():
         items = [quiz_item(row, answers.get(person_id, {}).get(row["id"], [])) for row in questions]
         own = {**told, "score": value, "items": items, "mean_score": mean}
-        await work.tell(lesson.id, f"person:{person_id}", "quiz.closed", own, now_ms)
+        work.tell(lesson.id, f"person:{person_id}", "quiz.closed", own, now_ms)
 
 
 async def _questions(work: UnitOfWork, quiz: RowMapping) -> list[RowMapping]:
@@ -204,7 +204,7 @@ async def _tell_progress(work: UnitOfWork, quiz: RowMapping) -> None:
         "answered": progress.answered,
         "right": progress.right,
     }
-    await work.tell(quiz["lesson_id"], "staff", "quiz.progress", told)
+    work.tell(quiz["lesson_id"], "staff", "quiz.progress", told)
 
 
 async def quiz_progress(record: Record, quiz_id: str) -> QuizProgress:

@@ -46,6 +46,7 @@ class Marks:
     negatives: tuple[tuple[int, str], ...]  # (at_ms, reason), one per moment
     faults: tuple[Span, ...]  # as recorded
     connected: tuple[Span, ...]  # an open connection reaches to the horizon
+    connected_now: bool
     has_media: bool
 
 
@@ -76,12 +77,14 @@ def marks(profile: RuleProfile, evidence: Iterable[Evidence], horizon_ms: int) -
     for at_ms in _media_stops(profile, union([*flows, *seen, *excused]), horizon_ms):
         against(at_ms, MEDIA_STOPPED)
 
+    connected, connected_now = _connections(facts, horizon_ms)
     return Marks(
         matches=tuple(at for at in matches if at not in negative),
         answers=tuple(sorted({e.at_ms for e in facts if _is_answer(e)} - negative.keys())),
         negatives=tuple(sorted(negative.items())),
         faults=tuple(faults),
-        connected=tuple(_connections(facts, horizon_ms)),
+        connected=tuple(connected),
+        connected_now=connected_now,
         has_media=bool(flows or matches),
     )
 
@@ -115,7 +118,8 @@ def _media_stops(profile: RuleProfile, covered: list[Span], horizon_ms: int) -> 
     return stops
 
 
-def _connections(facts: list[Evidence], horizon_ms: int) -> list[Span]:
+def _connections(facts: list[Evidence], horizon_ms: int) -> tuple[list[Span], bool]:
+    """When the person was connected, and whether they are at the horizon."""
     spans: list[Span] = []
     seat, since_ms = "", None
     for e in facts:
@@ -128,4 +132,4 @@ def _connections(facts: list[Evidence], horizon_ms: int) -> list[Span]:
             since_ms = None
     if since_ms is not None:
         spans.append((since_ms, max(horizon_ms, since_ms)))
-    return union(spans)
+    return union(spans), since_ms is not None

@@ -85,9 +85,8 @@ def credit(
     for part in walk.parts:
         for start, end in clip([(part.from_ms, part.to_ms)], started_at_ms, horizon_ms):
             parts.extend(_explained(Stretch(start, end, part.credited, part.reason), weighed, withheld))
-    connected_now = any(a <= horizon_ms <= b for a, b in weighed.connected)
     attended = clip(weighed.connected, started_at_ms, horizon_ms)
-    state, asks = _state(profile, weighed, walk, connected_now, horizon_ms)
+    state, asks = _state(profile, weighed, walk, horizon_ms)
     return CreditReport(
         intervals=tuple(joined(parts)),
         credited_ms=sum(part.to_ms - part.from_ms for part in parts if part.credited),
@@ -182,10 +181,8 @@ def joined(parts: Iterable[Stretch]) -> list[Stretch]:
     return merged
 
 
-def _state(
-    profile: RuleProfile, weighed: Marks, walk: _Walk, connected_now: bool, horizon_ms: int
-) -> tuple[str, str | None]:
-    if not connected_now:
+def _state(profile: RuleProfile, weighed: Marks, walk: _Walk, horizon_ms: int) -> tuple[str, str | None]:
+    if not weighed.connected_now:
         return ABSENT, "reconnect"
     if walk.confirmed and walk.last_positive_ms is not None:
         if horizon_ms - walk.last_positive_ms <= profile.ms("max_gap_s"):

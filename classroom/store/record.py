@@ -76,7 +76,10 @@ class Record:
                 async with self._engine.connect() as plain:
                     connection = await plain.execution_options(anke_writes=True)
                     async with connection.begin():
-                        return await work(UnitOfWork(connection, self.clock_ms(), self.signing_key))
+                        unit = UnitOfWork(connection, self.clock_ms(), self.signing_key)
+                        result = await work(unit)
+                        await unit.finish()
+                        return result
             except (DBAPIError, LostRace) as error:
                 if isinstance(error, DBAPIError) and not _lost_a_race(error):
                     raise

@@ -32,6 +32,8 @@ class UnitOfWork:
         self.connection = connection
         self.now_ms = now_ms
         self.signing_key = signing_key
+        self._heads: dict[str, Entry | None] = {}  # of the chains locked so far
+        self._told: list[dict[str, Any]] = []
 
     @property
     def dialect(self) -> str:
@@ -94,19 +96,21 @@ class UnitOfWork:
 
     async def lock_heads(self, chains: Iterable[str]) -> dict[str, Entry | None]:
         """Locks the ends of these chains until the commit (in sorted order, so that two batches cannot deadlock)."""
-        names = sorted(set(chains))
-        heads: dict[str, Entry | None] = dict.fromkeys(names)
-        query = select(tables.chain_heads).where(tables.chain_heads.c.chain.in_(names)).order_by("chain")
-        if self.dialect == "postgresql":
-            found = {row.chain for row in await self.connection.execute(query)}
-            for name in names:
-                if name not in found:
-                    await self.insert_new(tables.chain_heads, chain=name, idx=-1, hash="")
-            query = query.with_for_update()
-        for row in await self.connection.execute(query):
-            if row.idx >= 0:
-                heads[row.chain] = Entry(row.chain, row.idx, 0, "", "", "", row.hash)
-        return heads
+        wanted = set(chains)
+        names = sorted(wanted - self._heads.keys())
+        if names:
+            query = select(tables.chain_heads).where(tables.chain_heads.c.chain.in_(names)).order_by("chain")
+            if self.dialect == "postgresql":
+                found = {row.chain for row in await self.connection.execute(query)}
+                for name in names:
+                    if name not in found:
+                        await self.insert_new(tables.chain_heads, chain=name, idx=-1, hash="")
+                query = query.with_for_update()
+            self._heads |= dict.fromkeys(names)
+            for row in await self.connection.execute(query):
+                if row.idx >= 0:
+                    self._heads[row.chain] = Entry(row.chain, row.idx, 0, "", "", "", row.hash)
+        return {name: self._heads[name] for name in wanted}
 
     async def append(self, drafts: Sequence[Draft]) -> list[Entry]:
         """Appends entries to their chains, in the order given; `unique (chain, idx)` guards against a lost race."""
@@ -121,20 +125,25 @@ class UnitOfWork:
                 await self.update(tables.chain_heads, {"chain": entry.chain}, idx=entry.idx, hash=entry.hash)
             else:
                 await self.insert(tables.chain_heads, chain=entry.chain, idx=entry.idx, hash=entry.hash)
+            self._heads[entry.chain] = entry
         return entries
 
     # --- outbox ------------------------------------------------------------------------------------------------------
 
-    async def tell(self, lesson_id: str, to: str, kind: str, data: Mapping[str, Any], at_ms: int | None = None) -> None:
+    def tell(self, lesson_id: str, to: str, kind: str, data: Mapping[str, Any], at_ms: int | None = None) -> None:
         """Puts one message of the live contract into the outbox. `to` is "all", "staff" or "person:<id>"."""
-        await self.insert(
-            tables.outbox,
-            lesson_id=lesson_id,
-            audience=to,
-            type=kind,
-            data=dict(data),
-            at_ms=self.now_ms if at_ms is None else at_ms,
-        )
+        row = {
+            "lesson_id": lesson_id,
+            "audience": to,
+            "type": kind,
+            "data": dict(data),
+            "at_ms": self.now_ms if at_ms is None else at_ms,
+        }
+        self._told.append(row)
+
+    async def finish(self) -> None:
+        """Writes the outbox, in the order told; `Record.change` calls it before the commit."""
+        await self.insert_all(tables.outbox, self._told)
 
 
 def _matches(table: Table, where: Mapping[str, Any]) -> list[ColumnElement[bool]]:

@@ -96,9 +96,7 @@ def test_identity_numbers_by_their_check_character(number: str) -> None:
 
 
 async def test_consent_is_separate_dated_and_withdrawable_P030(world) -> None:
-    person = await classroom.create_person(
-        world.record, "wang5", "Anke-2026", "王五", {"learner"}, world.organisation
-    )
+    person = await classroom.create_person(world.record, "wang5", "Anke-2026", "王五", {"learner"}, world.organisation)
     assert not await classroom.has_consent(world.record, person, "face")
     with pytest.raises(classroom.ConsentRequired):
         await classroom.record_template(world.record, person, "k1", "Dlib", 3)

@@ -211,9 +211,7 @@ def test_not_connected_is_told_apart_from_not_confirmed() -> None:
 
 
 def test_the_connection_of_an_earlier_seat_does_not_end_the_present_one_R060() -> None:
-    report = live(
-        ev.connected(s(10), "b"), ev.disconnected(s(11), "seat"), media(), face(20), ping(100), now_s=110
-    )
+    report = live(ev.connected(s(10), "b"), ev.disconnected(s(11), "seat"), media(), face(20), ping(100), now_s=110)
     assert report.state == "present"
 
 

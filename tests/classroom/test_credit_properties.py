@@ -18,7 +18,9 @@ ids = st.sampled_from(["a", "b", "c", "d"])
 
 faces = st.builds(ev.face, moments, st.sampled_from(Outcome), ids)
 matches = st.builds(ev.face, moments, st.just(Outcome.MATCH), ids)
-pings = st.builds(lambda span, outcome, ref: ev.ping(*span, outcome, ref), spans, st.sampled_from([ANSWERED, MISSED]), ids)
+pings = st.builds(
+    lambda span, outcome, ref: ev.ping(*span, outcome, ref), spans, st.sampled_from([ANSWERED, MISSED]), ids
+)
 others = st.one_of(
     st.builds(ev.quiz_answer, moments, ids),
     st.builds(lambda span: ev.media(*span), spans),
@@ -81,9 +83,7 @@ def test_a_negative_evidence_never_adds_credit(evidence: list[Evidence], negativ
 def test_nothing_before_the_first_match_and_nothing_after_the_last_positive(evidence: list[Evidence]) -> None:
     matched = [e.at_ms for e in evidence if e.kind is Kind.FACE and e.outcome == Outcome.MATCH]
     positive = matched + [
-        e.at_ms
-        for e in evidence
-        if e.kind is Kind.QUIZ_ANSWER or (e.kind is Kind.PING and e.outcome == ANSWERED)
+        e.at_ms for e in evidence if e.kind is Kind.QUIZ_ANSWER or (e.kind is Kind.PING and e.outcome == ANSWERED)
     ]
     for part in judged(evidence).intervals:
         if part.credited:
@@ -132,9 +132,7 @@ def histories(draw: st.DrawFn) -> list[LessonCredit]:
             parts.append(Stretch(start, end, True))
             start = end + draw(st.integers(0, 30)) * 60_000
         factor = draw(st.sampled_from([1, 1, 9]))
-        lessons.append(
-            LessonCredit(f"l{k}", draw(st.sampled_from("xyz")), 8.0, 2_700_000 // factor, 6, tuple(parts))
-        )
+        lessons.append(LessonCredit(f"l{k}", draw(st.sampled_from("xyz")), 8.0, 2_700_000 // factor, 6, tuple(parts)))
     return lessons
 
 
