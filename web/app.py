@@ -31,6 +31,13 @@ Asgi = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[
 
 def make_asgi(settings: Settings) -> Asgi:
     """Connects to nothing yet: the ASGI server's lifespan opens and closes every part."""
+    app = compose(settings)
+    asgi: Asgi = app.extensions[LIVE].asgi(app)
+    return asgi
+
+
+def compose(settings: Settings) -> Quart:
+    """The HTTP application with its parts and the live server beside it; serving starts and stops both."""
     app = make_pages(settings)
     parts = open_parts(settings, make_queue(settings))
     live = make_server(make_context(parts))
@@ -47,8 +54,7 @@ def make_asgi(settings: Settings) -> Asgi:
         await live.stop()
         await close_parts(parts)
 
-    asgi: Asgi = live.asgi(app)
-    return asgi
+    return app
 
 
 def make_pages(settings: Settings) -> Quart:

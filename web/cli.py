@@ -62,28 +62,37 @@ def up(
     asyncio.run(run_up(settings))
 
 
+Standby = Annotated[bool, typer.Option("--standby", hidden=True, help="Get ready, then wait for a line of input.")]
+
+
 @app.command()
-def web() -> None:
+def web(standby: Standby = False) -> None:
     """Runs one web node: page, HTTP API, live signaling."""
     from web.processes import run_web
 
-    run_web(read_settings())
+    run_web(read_settings(), wait_for_go if standby else None)
 
 
 @app.command()
-def media() -> None:
+def media(standby: Standby = False) -> None:
     """Runs one media node: WHIP, WHEP and the packet router."""
     from web.processes import run_media
 
-    run_media(read_settings())
+    run_media(read_settings(), wait_for_go if standby else None)
 
 
 @app.command()
-def worker() -> None:
+def worker(standby: Standby = False) -> None:
     """Runs the jobs: face checks and what follows from them."""
     from web.worker import run_worker
 
-    run_worker(read_settings())
+    run_worker(read_settings(), wait_for_go if standby else None)
+
+
+def wait_for_go() -> None:
+    """Returns when the supervisor says so; ends the process when the supervisor is gone or needs no standby."""
+    if not sys.stdin.readline():
+        sys.exit(0)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 
 from web.log import configure_log
@@ -11,15 +12,21 @@ from web.settings import Settings
 GRACE_S = 3
 
 
-def run_web(settings: Settings) -> None:
-    """Serves until SIGTERM. uvloop and httptools; WebSocket frames are bounded well above the largest live message."""
+def run_web(settings: Settings, ready: Callable[[], None] | None = None) -> None:
+    """Serves until SIGTERM. `ready` is called when everything is imported and nothing is open yet.
+
+    WebSocket frames are bounded well above the largest live message.
+    """
     import uvicorn
 
     from web.app import make_asgi
 
     configure_log(settings.log_level)
+    asgi = make_asgi(settings)
+    if ready is not None:
+        ready()
     uvicorn.run(
-        make_asgi(settings),
+        asgi,
         host=settings.host,
         port=settings.web_port,
         loop="uvloop",
@@ -41,12 +48,14 @@ def upgrade_record(settings: Settings) -> None:
     upgrade(settings.database)
 
 
-def run_media(settings: Settings) -> None:
-    """Runs the media node until SIGTERM."""
+def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> None:
+    """Runs the media node until SIGTERM; `ready` as in `run_web`."""
     from media import MediaNodeConfig
     from media.server import run_media_node
 
     configure_log(settings.log_level)
+    if ready is not None:
+        ready()
     config = MediaNodeConfig(
         bind=((settings.host, settings.media_udp_port),),
         http_host=settings.host,

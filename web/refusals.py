@@ -13,7 +13,7 @@ from quart_schema import RequestSchemaValidationError
 from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException
 
-from classroom import ClassroomError
+from classroom import ClassroomError, NotFound
 from media import MediaError
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,8 @@ SENTENCES: dict[str, tuple[int, str, str]] = {
         "Too many failed attempts; try again in 15 minutes.",
     ),
     "foreign_origin": (403, "请求来自其他网站，已拒绝。", "The request came from another site and was refused."),
-    "not_found": (404, "找不到所请求的内容。", "There is nothing here by that name."),
+    # The record's own words: what may not be seen must answer exactly as what does not exist.
+    "not_found": (404, NotFound.message, NotFound.message_en),
     "bad_request": (400, "请求的内容不正确。", "The request is not in the expected form."),
     "method_not_allowed": (405, "不支持这种请求方式。", "That method is not supported here."),
     "too_large": (413, "上传的内容太大。", "What was sent is too large."),

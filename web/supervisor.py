@@ -118,7 +118,10 @@ class Supervisor:
     def plans(self) -> list[ChildPlan]:
         environment = self.settings.environment()
         anke = [sys.executable, "-m", "web.cli"]
-        parts = [ChildPlan(name, [*anke, name], environment) for name in ("media", "web", "worker")]
+        parts = [
+            ChildPlan(name, [*anke, name], environment, standby=[*anke, name, "--standby"])
+            for name in ("media", "web", "worker")
+        ]
         if self.settings.runs_redis:
             parts.insert(0, ChildPlan("redis", [redis_binary(), str(write_redis_configuration(self.settings))]))
         return parts

@@ -7,6 +7,7 @@ SIGKILL leaves no half-alive child holding a job.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 
 import structlog
 from celery import Celery
@@ -45,9 +46,11 @@ def make_worker(settings: Settings) -> Celery:
     return queue
 
 
-def run_worker(settings: Settings) -> None:
-    """Serves jobs until SIGTERM, which lets the running one finish."""
+def run_worker(settings: Settings, standby: Callable[[], None] | None = None) -> None:
+    """Serves jobs until SIGTERM, which lets the running one finish. `standby` is called when all is imported."""
     configure_log(settings.log_level)
+    if standby is not None:
+        standby()
     queue = make_worker(settings)
 
     # Kept in local names: Celery's signals hold their receivers weakly.

