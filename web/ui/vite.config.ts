@@ -23,7 +23,6 @@ export default defineConfig({
     },
   },
   test: {
-    environment: 'happy-dom',
     include: ['tests/**/*.test.ts'],
   },
 })
