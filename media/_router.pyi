@@ -4,7 +4,7 @@ The Rust threads never hold the GIL per packet. Python gives commands (they take
 and drains events when `event_fd()` becomes readable. All ids are chosen by the caller, 64-bit, never reused.
 """
 
-from typing import Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, Self, TypedDict, final
 
 Kind = Literal["audio", "video"]
 Codec = Literal["opus", "vp8", "vp9", "h264", "av1"]
@@ -109,9 +109,14 @@ class Snapshot(TypedDict):
 #   ("ingest_started", ingest_id, ssrc, codec) first packet of that ingest
 Event = tuple[object, ...]
 
+@final
 class Router:
-    def __init__(self, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1) -> None:
-        """Binds one UDP socket per address (port 0 = any) and starts the I/O thread. OSError if it cannot bind."""
+    """Commands raise ValueError for values that cannot be, RuntimeError once the router is closed. One that names an
+    id that is gone (a transport may close at any moment) is counted as `commands_ignored` and has no other effect."""
+
+    def __new__(cls, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1) -> Self:
+        """Binds one UDP socket per address (port 0 = any) and starts the I/O thread. OSError if it cannot bind,
+        ValueError if `threads` is not 1 (there is one I/O thread) or `history_packets` not within 64..65536."""
 
     def local_addresses(self) -> list[tuple[str, int]]: ...
     def event_fd(self) -> int: ...

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import hmac
+import inspect
 import os
 import select
 import socket
@@ -11,6 +13,7 @@ import struct
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pylibsrtp
@@ -274,3 +277,49 @@ def test_wrong_arguments_are_value_errors(router: _router.Router) -> None:
     router.close()
     with pytest.raises(RuntimeError, match="closed"):
         router.route(1, None)
+
+
+def test_the_stub_names_what_the_extension_has() -> None:
+    """`media/_router.pyi` is what Python believes: same methods, same parameters (stubtest does the same, slower)."""
+    stub = ast.parse((Path(_router.__file__).parent / "_router.pyi").read_text(encoding="utf-8"))
+    router_stub = next(node for node in stub.body if isinstance(node, ast.ClassDef) and node.name == "Router")
+    promised = {
+        node.name: [a.arg for a in node.args.args[1:] + node.args.kwonlyargs]
+        for node in router_stub.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    built = {name: member for name, member in vars(_router.Router).items() if not name.startswith("__")}
+    assert set(promised) - {"__new__"} == set(built)
+    for name, parameters in promised.items():
+        signature = inspect.signature(_router.Router if name == "__new__" else built[name])
+        assert [p for p in signature.parameters if p != "self"] == parameters, name
+
+
+def test_both_families_and_a_port_of_ones_own_choice() -> None:
+    """One socket per address: IPv4 and IPv6 on the same port, each answering its own peers."""
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 in this kernel")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 loopback")
+        port = probe.getsockname()[1]
+    router = _router.Router([("127.0.0.1", port), ("::1", port)])
+    try:
+        assert router.local_addresses() == [("127.0.0.1", port), ("::1", port)]
+        router.add_transport(1, "both", "p" * 24)
+        for family, host, tail in [(socket.AF_INET, "127.0.0.1", 8), (socket.AF_INET6, "::1", 20)]:
+            with socket.socket(family, socket.SOCK_DGRAM) as peer:
+                peer.settimeout(2)
+                peer.connect((host, port))
+                peer.send(stun_request("both:peer", "p" * 24))
+                answer = peer.recv(2000)
+                # XOR-MAPPED-ADDRESS of the family that asked (RFC 8489 14.2).
+                assert answer[:2] == b"\x01\x01" and struct.unpack_from("!HHxB", answer, 20) == (
+                    0x0020,
+                    tail,
+                    1 if family == socket.AF_INET else 2,
+                )
+    finally:
+        router.close()
