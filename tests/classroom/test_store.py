@@ -159,21 +159,3 @@ async def test_an_answer_at_the_very_end_is_either_evidence_or_refused(world) ->
     report = await classroom.verify_lesson(world.record, world.lesson)
     assert report.result == "identical", report.lines
 
-
-async def test_the_celery_task_writes_the_verdict_and_wakes_the_relay(small_world) -> None:
-    from celery import Celery
-
-    from classroom.tasks import RECORD_FACE_CHECK, register
-
-    world = small_world
-    await world.start()
-    me = world.learners[0]
-    check = await classroom.open_face_check(world.record, world.lesson, me, None, 0, world.clock.now_ms)
-    app, nudges = Celery("t", set_as_current=False), []
-    register(app, lambda: classroom.open_record(world.record.database_url), lambda: nudges.append(1))
-    task = app.tasks[RECORD_FACE_CHECK]
-    assert await asyncio.to_thread(task, {"outcome": "MATCH"}, check) is True
-    assert await asyncio.to_thread(task, {"outcome": "MISMATCH"}, check) is False
-    assert await asyncio.to_thread(task, {"outcome": "MATCH"}, "f_none") is False
-    assert (await classroom.find_check(world.record, check)).outcome == "MATCH"
-    assert len(nudges) == 2
