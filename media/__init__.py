@@ -1,8 +1,8 @@
 """The media house: a router that forwards and never transcodes, and the client that asks things of it."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from media.control import Flow, MediaControl, NodeInfo
 from media.errors import MediaError
 from media.frame import EncodedFrame
 from media.keys import MediaKeys
@@ -10,6 +10,7 @@ from media.node import IceServer, MediaNodeConfig
 from media.tokens import Act, SlotClaim, mint
 
 if TYPE_CHECKING:
+    from media.control import Flow, MediaControl, NodeInfo
     from media.server import run_media_node
 
 __all__ = [
@@ -27,11 +28,16 @@ __all__ = [
     "run_media_node",
 ]
 
+# Only a media node's own process pays for sockets, DTLS and codecs, and only its callers for an HTTP client (PEP 562).
+_LATE = {
+    "Flow": "media.control",
+    "MediaControl": "media.control",
+    "NodeInfo": "media.control",
+    "run_media_node": "media.server",
+}
+
 
 def __getattr__(name: str) -> Any:
-    # Only a media node's own process pays for sockets, DTLS and codecs (PEP 562).
-    if name == "run_media_node":
-        from media.server import run_media_node
-
-        return run_media_node
-    raise AttributeError(name)
+    if name in _LATE:
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module 'media' has no attribute {name!r}")

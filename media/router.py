@@ -91,6 +91,7 @@ class MediaRouter:
         self._certificate = NodeCertificate.generateCertificate()
         self._ids = count(1)
         self._transports: dict[int, Transport] = {}
+        self._patience: dict[int, asyncio.TimerHandle] = {}
         self._encodings: dict[int, tuple[Publication, Encoding]] = {}
         self._waiting: dict[str, list[Slot]] = {}
         self._taps: dict[int, asyncio.Future[tuple[object, ...]]] = {}
@@ -178,21 +179,24 @@ class MediaRouter:
             on_closed=lambda reason: self._closed(session_id, transport_id, reason),
         )
         self._transports[transport_id] = transport
-        self._loop.call_later(self._handshake_timeout_s, self._give_up, transport_id)
+        self._patience[transport_id] = self._loop.call_later(self._handshake_timeout_s, self._give_up, transport_id)
         return transport
 
     def _give_up(self, transport_id: int) -> None:
         transport = self._transports.get(transport_id)
-        if transport is not None and transport.state is not TransportState.CONNECTED:
+        if transport is not None:
             transport.close("handshake_timeout")
 
     def _connected(self, session_id: str) -> None:
         session = self.sessions[session_id]
+        self._patience.pop(session.transport.transport_id).cancel()
         session.started = True
         self._tell(session, "started", "")
 
     def _closed(self, session_id: str, transport_id: int, reason: str) -> None:
         self._transports.pop(transport_id, None)
+        if (timer := self._patience.pop(transport_id, None)) is not None:
+            timer.cancel()
         session = self.sessions.pop(session_id, None)
         if isinstance(session, Publication):
             if self.publications.get(session.id) is session:

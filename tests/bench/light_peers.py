@@ -13,14 +13,17 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import httpx
 from aiortc.rtcdtlstransport import SRTP_PROFILES
 from pylibsrtp import Policy, Session
-from stream import Burst
 
 from media.dtls import PROFILE_NAMES as SRTP_NAMES
 from media.dtls import DatagramPipe, DtlsTransport, NodeCertificate, SrtpKeys
+
+if TYPE_CHECKING:
+    from stream import Burst
 
 CONSENT_INTERVAL_S = 5.0  # RFC 7675 5.1
 RECEIVE_BUFFER_BYTES = 4 << 20
@@ -58,6 +61,7 @@ class LightPeer:
     keys: SrtpKeys
     check: bytes
     protect: Session
+    location: str = ""
     video: int = 0
     audio: int = 0
     sample: list[bytes] = field(default_factory=list)
@@ -128,7 +132,7 @@ async def join(
     if dtls._task is not None:
         dtls._task.cancel()
     (keys,) = found
-    return LightPeer(name, sock, keys, check, srtp(keys, outbound=True))
+    return LightPeer(name, sock, keys, check, srtp(keys, outbound=True), response.headers["Location"])
 
 
 def srtp(keys: SrtpKeys, *, outbound: bool) -> Session:
