@@ -102,7 +102,8 @@ async def record_face_check(record: Record, check_id: str, verdict: Mapping[str,
 
     `verdict` has `outcome` and whatever else the judge knows (distance, model, threshold, faces, size, ...); all of it
     is kept in the ledger. A verdict on a frame taken before the end of the lesson counts when it comes soon after; the
-    lesson is then settled anew. Raises BadInput for an unknown outcome, WrongState when it comes too late, NotFound.
+    lesson is then settled anew. Raises BadInput for an unknown outcome, WrongState when it or its frame comes too late,
+    NotFound.
     """
     if verdict.get("outcome") not in set(Outcome):
         raise BadInput()
@@ -121,7 +122,7 @@ async def record_face_check(record: Record, check_id: str, verdict: Mapping[str,
             return False
         at_ms = check["asked_at_ms"] if check["taken_at_ms"] is None else check["taken_at_ms"]
         ended_ms = lesson.row["ended_at_ms"]
-        if ended_ms is not None and work.now_ms > ended_ms + LATE_VERDICT_MS:
+        if ended_ms is not None and (at_ms > ended_ms or work.now_ms > ended_ms + LATE_VERDICT_MS):
             raise WrongState()
         await work.update(tables.face_checks, {"id": check_id}, outcome=outcome, judged_at_ms=work.now_ms)
         details = {

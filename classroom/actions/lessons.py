@@ -86,6 +86,9 @@ async def start_lesson(record: Record, lesson_id: str, actor_id: str, fence: int
             "planned_ms": lesson.planned_ms,
             "by": actor_id,
             "profile": lesson.profile.to_dict(),
+            "course": lesson.row["course_id"],
+            "course_hours": lesson.row["course_hours"],
+            "term": lesson.row["term"],
             "secret_sha256": hashlib.sha256(lesson.row["secret"]).hexdigest(),
         }
         await work.append([Draft(lesson.chain, work.now_ms, LESSON_STARTED, body)])

@@ -64,15 +64,17 @@ async def open_ping(
     return await record.change(change)
 
 
-async def answer_ping(record: Record, ping_id: str, person_id: str, at_ms: int) -> PingAnswer:
+async def answer_ping(
+    record: Record, ping_id: str, person_id: str, at_ms: int, lesson_id: str | None = None
+) -> PingAnswer:
     """An answer inside the window is evidence; later it is refused (accepted=False). A repeat repeats the verdict.
 
-    Raises NotFound for another's ping.
+    `lesson_id` is where the answerer sits. Raises NotFound for another's ping or one of another lesson (R-060).
     """
 
     async def change(work: UnitOfWork) -> PingAnswer:
         ping = await work.one(tables.pings, id=ping_id)
-        if ping["person_id"] != person_id:
+        if ping["person_id"] != person_id or lesson_id not in (None, ping["lesson_id"]):
             raise NotFound()
         lesson = await hold_lesson(work, ping["lesson_id"])
         await work.lock_heads([lesson.chain_of(person_id)])  # one answer at a time, and none while it is being closed

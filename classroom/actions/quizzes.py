@@ -72,15 +72,24 @@ async def open_quiz(
 
 
 async def answer_quiz(
-    record: Record, quiz_id: str, person_id: str, question_id: str, chosen: Sequence[int], at_ms: int
+    record: Record,
+    quiz_id: str,
+    person_id: str,
+    question_id: str,
+    chosen: Sequence[int],
+    at_ms: int,
+    lesson_id: str | None = None,
 ) -> QuizAnswered:
     """Keeps an answer; the last before closing counts, the same again changes nothing.
 
-    Raises TooLate after closing, BadInput for options that do not exist, NotFound for strangers to the lesson.
+    `lesson_id` is where the answerer sits. Raises TooLate after closing, BadInput for options that do not exist,
+    NotFound for strangers to the lesson and for those who sit in another (R-060).
     """
 
     async def change(work: UnitOfWork) -> QuizAnswered:
         quiz = await work.one(tables.quizzes, id=quiz_id)
+        if lesson_id not in (None, quiz["lesson_id"]):
+            raise NotFound()
         lesson = await hold_lesson(work, quiz["lesson_id"])
         row = await participant(work, lesson, person_id)
         if row["role"] != Role.LEARNER or question_id not in quiz["question_ids"]:

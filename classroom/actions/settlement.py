@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import RowMapping
@@ -34,7 +34,7 @@ def credited_ms(parts: Sequence[Stretch]) -> int:
     return sum(part.to_ms - part.from_ms for part in parts if part.credited)
 
 
-def lesson_credit(row: RowMapping, profile: RuleProfile, own: Sequence[Stretch]) -> LessonCredit:
+def lesson_credit(row: RowMapping | Mapping[str, Any], profile: RuleProfile, own: Sequence[Stretch]) -> LessonCredit:
     """A lesson of `queries.lesson_rows` for the limits."""
     return LessonCredit(
         lesson_id=row["id"],
@@ -44,6 +44,22 @@ def lesson_credit(row: RowMapping, profile: RuleProfile, own: Sequence[Stretch])
         daily_cap_hours=profile.daily_cap_hours,
         intervals=tuple(own),
     )
+
+
+def bearing_on(row: RowMapping, others: Iterable[RowMapping]) -> list[RowMapping]:
+    """Those ended lessons that share a limit with this one, or with one that does, and so on.
+
+    What a day leaves of one lesson depends on what a course leaves of another: none of them can be settled without all.
+    """
+    found: list[RowMapping] = []
+    left, reached = list(others), [row]
+    while reached:
+        at = reached.pop()
+        near = [other for other in left if bears_on(at, other)]
+        left = [other for other in left if not bears_on(at, other)]
+        found += near
+        reached += near
+    return found
 
 
 def bears_on(row: RowMapping, other: RowMapping) -> bool:
@@ -64,6 +80,9 @@ async def settle(work: UnitOfWork, lesson: Lesson, person_ids: Sequence[str] | N
     if person_ids is not None:
         where["person_id"] = list(person_ids)
     learners = [row["person_id"] for row in await work.many(tables.participants, "person_id", **where)]
+    # Of two lessons that end together the second one sees what the first has used up of a day or a course.
+    for person_id in learners:
+        await work.lock_row(tables.people, person_id, shared=False)
     evidence = await evidence_of(work, lesson, learners)
     drafts: list[Draft] = []
     touched: dict[str, str] = {lesson.id: lesson.class_id}
@@ -82,11 +101,9 @@ async def _settle_person(
     work: UnitOfWork, lesson: Lesson, person_id: str, report: CreditReport
 ) -> list[dict[str, Any]]:
     stored = {row["lesson_id"]: row for row in await work.fetch(queries.results_of_person(person_id))}
-    rows = {
-        row["id"]: row
-        for row in await work.fetch(queries.ended_lessons_of(person_id))
-        if row["id"] != lesson.id and row["id"] in stored and bears_on(lesson.row, row)
-    }
+    ended = await work.fetch(queries.ended_lessons_of(person_id))
+    others = (row for row in ended if row["id"] != lesson.id and row["id"] in stored)
+    rows = {row["id"]: row for row in bearing_on(lesson.row, others)}
     credits = [lesson_credit(lesson.row, lesson.profile, report.intervals)]
     profiles = {lesson.id: lesson.profile}
     for lesson_id, row in rows.items():

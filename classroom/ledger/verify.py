@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.engine import RowMapping
 
-from classroom.actions.settlement import bears_on, credited_ms, lesson_credit, packed
+from classroom.actions.settlement import bearing_on, credited_ms, lesson_credit, packed
 from classroom.domain.caps import LessonCredit, capped
 from classroom.domain.credit import CreditReport, credit
 from classroom.domain.evidence import Evidence, Kind
@@ -25,7 +25,7 @@ from classroom.ledger import evidence_entries
 from classroom.ledger.chain import Break, RawRow, checked
 from classroom.ledger.checkpoint import Checkpoint, problem, public_key_of
 from classroom.ledger.entries import Entry, lesson_chain, person_chain
-from classroom.standing import ENDED, SCHEDULED, Lesson, read_lesson
+from classroom.standing import ENDED, LIVE, SCHEDULED, Lesson, read_lesson
 from classroom.store import queries, tables
 from classroom.store.record import Record
 from classroom.store.unit_of_work import UnitOfWork
@@ -121,29 +121,27 @@ class _Audit:
         return ledger
 
     async def _checkpoints(self, ledger: _Ledger) -> Break | None:
-        trusted = None if self.work.signing_key is None else public_key_of(self.work.signing_key)
-        rows = await self.work.many(tables.checkpoints, "seq", lesson_id=self.lesson.id)
+        """The lesson's own checkpoints, then those of the other lessons of its class.
+
+        Each of them pins all chains of the class: an end cut off together with the checkpoint that signed it is still
+        missed by the checkpoints of later lessons.
+        """
+        rows: dict[str, list[RowMapping]] = {self.lesson.id: []}
+        lessons = await self.work.many(tables.lessons, "starts_at_ms", "id", class_id=self.lesson.class_id)
+        lesson_ids = [row["id"] for row in lessons]
+        for row in await self.work.many(tables.checkpoints, "lesson_id", "seq", lesson_id=lesson_ids):
+            rows.setdefault(row["lesson_id"], []).append(row)
         newest: dict[str, int] = {}
-        for place, row in enumerate(rows):
-            name = f"checkpoint:{self.lesson.id}"
-            if row["seq"] != place:
-                return Break(name, place, "a checkpoint is missing")
-            point = _checkpoint(row)
-            wrong = "it is not readable" if point is None else problem(point, trusted)
-            if point is None or wrong is not None:
-                return Break(name, place, wrong or "")
-            newest = {}
-            for chain, idx, digest in point.heads:
-                entries = ledger.chains.get(chain, [])
-                if idx >= len(entries) or entries[idx].hash != digest:
-                    return Break(chain, idx, f"it is not what checkpoint {place} signed")
-                newest[chain] = idx
-            by = "not signed" if point.public_key is None else f"signed by {point.public_key[:16]}…"
-            known = "" if trusted else " (signer not checked: no key configured)"
-            self.lines.append(f"检查点 checkpoint {place}: root {point.root[:16]}…, {by}{known}")
+        for lesson_id, points in rows.items():
+            for place, row in enumerate(points):
+                signed = self._signed(ledger, lesson_id, place, row)
+                if isinstance(signed, Break):
+                    return signed
+                if lesson_id == self.lesson.id:
+                    newest = signed
         if self.lesson.state != ENDED:
             return None
-        if not rows:
+        if not rows[self.lesson.id]:
             return Break(f"checkpoint:{self.lesson.id}", 0, "an ended lesson has none")
         for chain in sorted(ledger.chains):
             for entry in ledger.entries(chain, self.lesson.id):
@@ -151,16 +149,40 @@ class _Audit:
                     return Break(chain, entry.idx, "it was added after the signed checkpoint")
         return None
 
+    def _signed(self, ledger: _Ledger, lesson_id: str, place: int, row: RowMapping) -> dict[str, int] | Break:
+        """The chains' ends (chain → index) that a checkpoint pins, all of them found as they were signed."""
+        trusted = None if self.work.signing_key is None else public_key_of(self.work.signing_key)
+        name = f"checkpoint:{lesson_id}"
+        if row["seq"] != place:
+            return Break(name, place, "a checkpoint is missing")
+        point = _checkpoint(row)
+        wrong = "it is not readable" if point is None else problem(point, trusted)
+        if point is None or wrong is not None:
+            return Break(name, place, wrong or "")
+        for chain, idx, digest in point.heads:
+            entries = ledger.chains.get(chain, [])
+            if idx >= len(entries) or entries[idx].hash != digest:
+                return Break(chain, idx, f"it is not what checkpoint {place} signed")
+        by = "not signed" if point.public_key is None else f"signed by {point.public_key[:16]}…"
+        known = "" if trusted else " (signer not checked: no key configured)"
+        of = "" if lesson_id == self.lesson.id else f" of {lesson_id}"
+        self.lines.append(f"检查点 checkpoint {place}{of}: root {point.root[:16]}…, {by}{known}")
+        return {chain: idx for chain, idx, _ in point.heads}
+
     # --- what follows from them --------------------------------------------------------------------------------------
 
     async def _compare(self, ledger: _Ledger) -> Break | None:
         lesson, work = self.lesson, self.work
-        if lesson.state == SCHEDULED:
-            self.lines.append("课程尚未开始 the lesson has not started")
-            return None
-        self._compare_facts(ledger)
+        self._differs("lesson", "state", lesson.state, self._state(ledger))
+        if lesson.state != SCHEDULED:
+            self._compare_facts(ledger)
         if lesson.state != ENDED:
-            self.lines.append("课程进行中 the lesson is live: nothing has been settled yet")
+            for row in await work.many(tables.credit_results, "person_id", lesson_id=lesson.id):
+                self._differs(row["person_id"], "credited_ms", row["credited_ms"], None)
+            live = lesson.state == LIVE
+            self.lines.append(
+                "课程进行中 the lesson is live: nothing has been settled yet" if live else "课程尚未开始 not started"
+            )
             return None
         rows = await work.many(tables.participants, "person_id", lesson_id=lesson.id, role=str(Role.LEARNER))
         stored = {row["person_id"]: row for row in await work.many(tables.credit_results, lesson_id=lesson.id)}
@@ -182,12 +204,22 @@ class _Audit:
             if ledger.fact(chain, self.lesson.id, evidence_entries.CREDIT_SETTLED) is not None
         }
 
+    def _state(self, ledger: _Ledger) -> str:
+        """What the lesson's own entries say of it: a lesson cannot be un-ended to hide its results."""
+        if ledger.fact(self.lesson.chain, self.lesson.id, evidence_entries.LESSON_ENDED) is not None:
+            return ENDED
+        started = ledger.fact(self.lesson.chain, self.lesson.id, evidence_entries.LESSON_STARTED)
+        return SCHEDULED if started is None else LIVE
+
     def _compare_facts(self, ledger: _Ledger) -> None:
         row, chain = self.lesson.row, self.lesson.chain
         started = ledger.fact(chain, self.lesson.id, evidence_entries.LESSON_STARTED) or {}
         self._differs("lesson", "started_at_ms", row["started_at_ms"], started.get("started_at_ms"))
         self._differs("lesson", "planned_ms", self.lesson.planned_ms, started.get("planned_ms"))
         self._differs("lesson", "profile", row["profile"], started.get("profile"))
+        self._differs("lesson", "course", row["course_id"], started.get("course"))
+        self._differs("lesson", "course_hours", row["course_hours"], started.get("course_hours"))
+        self._differs("lesson", "term", row["term"], started.get("term"))
         digest = hashlib.sha256(row["secret"]).hexdigest()
         self._differs("lesson", "secret_sha256", digest, started.get("secret_sha256"))
         if self.lesson.state == ENDED:
@@ -210,16 +242,16 @@ class _Audit:
             self._differs(person_id, "lesson facts", "stored", None)
             return None
         credits = [own]
-        for row in await self.work.fetch(queries.ended_lessons_of(person_id)):
-            if row["id"] != self.lesson.id and bears_on(self.lesson.row, row):
-                other = await self._ledger(row["class_id"])
-                wanted = {person_chain(row["class_id"], person_id), lesson_chain(row["class_id"], row["id"])}
-                broken = next((b for b in other.breaks if b.chain in wanted), None)
-                if broken is not None:
-                    return broken
-                theirs, _ = self._own(other, row, person_id)
-                if theirs is not None:
-                    credits.append(theirs)
+        ended = await self.work.fetch(queries.ended_lessons_of(person_id))
+        for row in bearing_on(self.lesson.row, (row for row in ended if row["id"] != self.lesson.id)):
+            other = await self._ledger(row["class_id"])
+            wanted = {person_chain(row["class_id"], person_id), lesson_chain(row["class_id"], row["id"])}
+            broken = next((b for b in other.breaks if b.chain in wanted), None)
+            if broken is not None:
+                return broken
+            theirs, _ = self._own(other, row, person_id)
+            if theirs is not None:
+                credits.append(theirs)
         parts = capped(credits)[self.lesson.id]
         profile = _profile(ledger, self.lesson.row) or self.lesson.profile
         right = {
@@ -256,7 +288,9 @@ class _Audit:
         evidence = ledger.evidence(person_chain(row["class_id"], person_id), row["id"])
         ended_ms = ended["ended_at_ms"]
         report = credit(profile, [*faults, *evidence], started["started_at_ms"], ended_ms, ended_ms)
-        return lesson_credit(row, profile, report.intervals), report
+        # The limits as they were frozen at the start, not as the tables have them today.
+        frozen = {"course_id": started["course"], "course_hours": started["course_hours"], "term": started["term"]}
+        return lesson_credit({**row, **frozen}, profile, report.intervals), report
 
     async def _compare_scores(self, ledger: _Ledger, names: Mapping[str, str]) -> None:
         quizzes = await self.work.many(tables.quizzes, "hour_index", lesson_id=self.lesson.id)
