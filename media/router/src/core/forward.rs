@@ -8,9 +8,10 @@ use crate::rewrite::{Numbers, Rewrite};
 use crate::srtp::MAX_RTP_OVERHEAD_BYTES;
 use crate::stats::{Counter, Counters};
 
-/// Answers to NACKs per slot and tick of 20 ms: 5000 packets/s is far above any stream, and bounds a viewer that asks
-/// for everything again and again.
-pub(super) const RESENDS_PER_TICK: u32 = 100;
+/// Answers to NACKs per slot in 20 ms: 5000 packets/s is far above any stream, and bounds a viewer that asks for
+/// everything again and again.
+pub(super) const RESENDS: u32 = 100;
+const RESENDS_EVERY_US: u64 = 20_000;
 /// Padding that makes packets of a burst equally long. Encoders cut a frame into parts that differ by a few bytes;
 /// a GSO run needs equal ones.
 const MAX_EQUALISING_PADDING_BYTES: usize = 24;
@@ -70,18 +71,21 @@ impl Core {
     }
 
     /// A viewer misses packets: from the shared history, by RTX where negotiated (RFC 4588), else the same again.
-    pub(super) fn resend(&mut self, slot_at: usize, seq: u16, following: u16, outbox: &mut Outbox) {
+    pub(super) fn resend(&mut self, now_us: u64, slot_at: usize, seq: u16, following: u16, outbox: &mut Outbox) {
         let Self { slots, transports, ingests, counters, .. } = self;
         let Some(slot) = slots.get_mut(slot_at) else { return };
         let Some(transport) = transports.get_mut(slot.transport) else { return };
+        if now_us >= slot.resends_renewed_us + RESENDS_EVERY_US {
+            (slot.resends_left, slot.resends_renewed_us) = (RESENDS, now_us);
+        }
         let further = (0..16u16).filter(|bit| following & (1 << bit) != 0).map(|bit| seq.wrapping_add(bit + 1));
         for seq in std::iter::once(seq).chain(further) {
             slot.nacks_received += 1;
-            if slot.resend_budget == 0 {
+            if slot.resends_left == 0 {
                 counters.inc(Counter::NackLimited);
                 continue;
             }
-            slot.resend_budget -= 1;
+            slot.resends_left -= 1;
             if resend_one(slot, transport, ingests, seq, outbox, counters).is_none() {
                 counters.inc(Counter::NackMissed);
             }

@@ -42,12 +42,18 @@ impl Core {
     pub(super) fn rtcp_untrusted(&mut self, now_us: u64, at: usize, plain: &[u8], outbox: &mut Outbox) -> Parsed<()> {
         let mut nacks = std::mem::take(&mut self.nacks);
         nacks.clear();
-        let read = read_untrusted(plain, |item| self.item(now_us, at, item, &mut nacks));
+        let mut keyframe_asked = false;
+        let read = read_untrusted(plain, |item| {
+            keyframe_asked |= matches!(item, Item::Pli { .. } | Item::Fir { .. });
+            self.item(now_us, at, item, &mut nacks);
+        });
         for (slot_at, seq, following) in nacks.drain(..) {
-            self.resend(slot_at, seq, following, outbox);
+            self.resend(now_us, slot_at, seq, following, outbox);
         }
         self.nacks = nacks;
-        self.send_due_plis(now_us, outbox);
+        if keyframe_asked {
+            self.send_due_plis(now_us, outbox);
+        }
         read
     }
 
@@ -99,11 +105,6 @@ impl Core {
             return;
         }
         self.next_tick_us = now_us + TICK_US;
-        for at in 0..self.slots.bound() {
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.resend_budget = super::forward::RESENDS_PER_TICK;
-            }
-        }
         self.expire_taps(now_us);
         self.send_nacks(now_us, outbox);
         self.send_due_plis(now_us, outbox);

@@ -205,7 +205,8 @@ impl Core {
             fraction_lost: 0,
             rtt_us: None,
             reports: [(0, 0); REPORTS_KEPT],
-            resend_budget: super::forward::RESENDS_PER_TICK,
+            resends_left: super::forward::RESENDS,
+            resends_renewed_us: 0,
             parameters,
         };
         let at = self.slots.insert(slot_id, slot)?;

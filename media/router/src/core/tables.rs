@@ -238,7 +238,8 @@ pub struct Slot {
     pub fraction_lost: u8,
     pub rtt_us: Option<u64>,
     pub reports: [(u32, u64); REPORTS_KEPT],
-    pub resend_budget: u32,
+    pub resends_left: u32,
+    pub resends_renewed_us: u64,
 }
 
 impl Slot {

@@ -75,7 +75,7 @@ fn answers_to_nacks_are_limited_per_viewer() {
     for _ in 0..20 {
         world.rtcp(VIEWER, |compound| compound.nack(1, 77, &seqs));
     }
-    assert_eq!(world.count(Counter::RtxOut), u64::from(super::super::forward::RESENDS_PER_TICK));
+    assert_eq!(world.count(Counter::RtxOut), u64::from(super::super::forward::RESENDS));
     assert_eq!(world.count(Counter::NackLimited), 20 * 40 - 100);
 }
 
