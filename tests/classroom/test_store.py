@@ -38,7 +38,7 @@ asyncio.run(main(url, lesson_id, person_id, tag, int(count)))
 async def test_two_processes_append_to_one_chain(world) -> None:
     """Web and worker write at once: nobody's entry is lost, and the chain stays whole."""
     await world.new_lesson()
-    me, count = world.learners[0], 25
+    me, count = world.learners[0], 15
     command = [sys.executable, "-c", WRITER, world.record.database_url, world.lesson, me]
     children = [await asyncio.create_subprocess_exec(*command, tag, str(count)) for tag in "ab"]
     here = [classroom.connected(world.record, world.lesson, me, f"seat-{k}", world.clock.now_ms + k) for k in range(10)]
@@ -158,4 +158,3 @@ async def test_an_answer_at_the_very_end_is_either_evidence_or_refused(world) ->
     await asyncio.gather(answers[0], world.end(), answers[1])
     report = await classroom.verify_lesson(world.record, world.lesson)
     assert report.result == "identical", report.lines
-
