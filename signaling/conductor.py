@@ -20,6 +20,7 @@ from signaling.looks import Looks
 from signaling.media_watch import SAMPLE_S, MediaWatch
 from signaling.plan_execution import Watch, first_index, ping_due
 from signaling.push import nudge_relays
+from signaling.upkeep import wait_for_event
 
 if TYPE_CHECKING:
     from classroom import LessonPlan, LessonView
@@ -108,13 +109,8 @@ class Conductor:
                 return
             except Exception as error:  # noqa: BLE001  (Redis, the database or a node is away: the class goes on)
                 log.warning("round failed", lesson=self.lesson_id, reason=repr(error))
-            try:
-                await asyncio.wait_for(self.wake.wait(), TICK_S)
+            if await wait_for_event(self.wake, TICK_S):
                 self._sampled_at_s = 0.0
-            except TimeoutError:
-                continue
-            finally:
-                self.wake.clear()
         log.warning("lease lost", lesson=self.lesson_id, fence=self.fence)
 
     async def _renew(self) -> None:

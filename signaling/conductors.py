@@ -9,6 +9,7 @@ import classroom
 from classroom import NotFound, WrongState
 from signaling.conductor import Conductor
 from signaling.lease import Lease
+from signaling.upkeep import end_tasks, wait_for_event
 
 if TYPE_CHECKING:
     from signaling.context import Context
@@ -52,12 +53,7 @@ class Conductors:
             for lesson_id in await classroom.live_lessons(self._context.record):
                 if lesson_id not in self._running:
                     await self._try(lesson_id)
-            try:
-                await asyncio.wait_for(self._look.wait(), LOOK_S)
-            except TimeoutError:
-                continue
-            finally:
-                self._look.clear()
+            await wait_for_event(self._look, LOOK_S)
 
     async def _try(self, lesson_id: str) -> None:
         context = self._context
@@ -82,7 +78,5 @@ class Conductors:
 
     async def stop(self) -> None:
         """Gives all lessons up; another node takes them at once."""
-        for _, task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*(task for _, task in self._running.values()), return_exceptions=True)
+        await end_tasks(task for _, task in self._running.values())
         self._running.clear()

@@ -157,10 +157,6 @@ class FaceChecks:
         asked.sent_at_ms = self._context.clock_ms()
         asked.state = State.SENT
 
-    async def give_up(self, asked: Asked) -> None:
-        """No verdict came in time: recorded as our failure, so that the learner can be looked at again."""
-        await self._settle(asked, Verdict(Outcome.NOT_JUDGED), "no_verdict")
-
     async def _settle(self, asked: Asked, verdict: Verdict, why: str) -> None:
         if asked.check_id is None:
             raise ValueError("only an opened check can be settled")

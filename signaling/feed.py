@@ -8,7 +8,6 @@ event N is first brought from N to where the feed stands, under the same lock th
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +15,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from signaling.protocol import ENVELOPE_EVENT, LESSON_NAMESPACE, Envelope
+from signaling.upkeep import end_tasks
 
 if TYPE_CHECKING:
     import socketio
@@ -121,9 +121,7 @@ class LessonFeed:
 
     async def stop(self) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await end_tasks([self._task])
 
 
 class Feeds:

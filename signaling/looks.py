@@ -104,4 +104,8 @@ class Looks:
                 log.warning("verdict late, asked again", check=asked.check_id, sendings=asked.sendings)
                 await self._face_checks.send(asked)
             else:
-                await self._face_checks.give_up(asked)
+                # No worker for long: a new look is asked for. The old check stays open, and should its verdict come
+                # after all, it is evidence of the moment its frame was taken.
+                log.error("no verdict", check=asked.check_id, person=asked.person_id, sendings=asked.sendings)
+                watch.asked = None
+                watch.failures, watch.looked_at_ms = max(1, watch.failures), now_ms

@@ -19,6 +19,7 @@ import classroom
 from signaling.event_log import EventLog
 from signaling.lease import LEASE_RENEW_S, Lease
 from signaling.protocol import TELLS, Envelope
+from signaling.upkeep import wait_for_event
 
 if TYPE_CHECKING:
     from classroom import OutboxRow
@@ -85,9 +86,7 @@ class Relay:
                 await asyncio.sleep(BACKOFF_S)
                 continue
             if moved < BATCH:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._context.outbox_nudge.wait(), POLL_S)
-                self._context.outbox_nudge.clear()
+                await wait_for_event(self._context.outbox_nudge, POLL_S)
 
     async def move(self) -> int:
         """One batch from the outbox into the logs; how many rows it had."""

@@ -8,7 +8,6 @@ seconds, so that a notice lost with a connection delays the end by no more than 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import secrets
 from collections.abc import Awaitable, Callable
@@ -21,6 +20,7 @@ from redis.exceptions import RedisError
 
 from signaling.protocol import ErrorCode
 from signaling.sentences import Refusal
+from signaling.upkeep import end_tasks
 
 EndReason = Literal["second_window", "second_sign_in", "signed_out", "removed"]
 
@@ -191,10 +191,7 @@ class Seats:
         return ended
 
     async def stop(self) -> None:
-        for task in list(self._retries):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await end_tasks(self._retries)
 
 
 def _seat(held: bytes | str) -> Seat:

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
 
 import structlog
 
 BACKOFF_S = 0.3
+CANCEL_AGAIN_S = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+async def wait_for_event(event: asyncio.Event, timeout_s: float) -> bool:
+    """Waits until the event is set or the time is over, and clears it; whether it was set.
+
+    `asyncio.timeout`, not `wait_for`: before Python 3.12 the latter can lose a cancellation that comes together with
+    the event, and a loop that lost its cancellation never ends.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    event.clear()
+    return True
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels tasks and waits until each has put its things away.
+
+    Cancels again while one goes on: a library on the way may have swallowed the first cancellation.
+    """
+    pending = {task for task in tasks if not task.done()}
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_S)
 
 
 class Loops:
@@ -23,12 +51,8 @@ class Loops:
         self._tasks[name] = asyncio.get_running_loop().create_task(_for_ever(name, body), name=name)
 
     async def stop(self) -> None:
-        """Cancels every loop and waits for each to put its things away."""
-        for task in self._tasks.values():
-            task.cancel()
-        for task in self._tasks.values():
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        """Ends every loop."""
+        await end_tasks(self._tasks.values())
         self._tasks.clear()
 
 
