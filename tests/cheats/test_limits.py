@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 import classroom
+from classroom.actions import settlement
+from classroom.actions.settlement import write_checkpoint
+from classroom.store.unit_of_work import UnitOfWork
 
 
 async def take_part(world, person: str, minutes: float) -> str:
@@ -86,8 +91,16 @@ async def test_two_lessons_at_once_never_exceed_the_clock_R060_R069(small_world)
     assert await stored_s(world, first, me) + await stored_s(world, second, me) <= lived_s
 
 
-async def test_lessons_that_end_in_the_same_moment_share_the_limits_R060_R071(world) -> None:
+async def test_lessons_that_end_in_the_same_moment_share_the_limits_R060_R071(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a database with several writers neither may settle as if the other were not there."""
+
+    async def slowly(work: UnitOfWork, lesson_id: str, class_id: str) -> None:
+        await asyncio.sleep(0.3)  # both have computed before either commits, unless one waits for the other
+        await write_checkpoint(work, lesson_id, class_id)
+
+    monkeypatch.setattr(settlement, "write_checkpoint", slowly)
     me = world.learners[0]
     lessons = []
     for _ in range(2):
