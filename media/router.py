@@ -21,7 +21,7 @@ from media.sdp import parse_offer_untrusted
 from media.sdp_answer import write_answer
 from media.subscription import PlannedSlot, Slot, Subscription, plan_slots
 from media.tokens import Claims
-from media.transport import Transport, TransportState
+from media.transport import Transport
 
 if TYPE_CHECKING:
     from media._router import Event, Snapshot
@@ -130,12 +130,13 @@ class MediaRouter:
         planned = plan_slots(offer, claims.slots, lambda: secrets.randbits(31) + 1)
         self._make_room()
         earlier = self.subscriptions.get(claims.id)
-        slots = [Slot(claim.name, Kind(claim.kind), claim.source) for claim in claims.slots]
+        slots = [Slot(claim.name, Kind(claim.kind), claim.source, claims.made_at_ms) for claim in claims.slots]
         if earlier is not None:
-            # A viewer that reconnects keeps what its slots were last told to show.
+            # The later word wins: a viewer that comes back with its old token sees what its slots were told since.
             for slot in slots:
-                if slot.name in earlier.slots and earlier.slots[slot.name].kind is slot.kind:
-                    slot.source = earlier.slots[slot.name].source
+                told = earlier.slots.get(slot.name)
+                if told is not None and told.kind is slot.kind and told.told_at_ms > slot.told_at_ms:
+                    slot.source, slot.told_at_ms = told.source, told.told_at_ms
             self.end(earlier, "replaced")
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         transport = self._transport(session_id, offer)
@@ -237,7 +238,7 @@ class MediaRouter:
         for name, source in wanted.items():
             slot = subscription.slots[name]
             self._unwatch(slot)
-            slot.source = source
+            slot.source, slot.told_at_ms = source, self._clock_ms()
             self._watch(slot)
         return subscription.shown()
 

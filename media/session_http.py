@@ -84,8 +84,7 @@ def session_blueprint(
         response.headers["Location"] = f"{desk.config.public_url}/{path}/{name}/{begun.session_id}"
         response.headers["ETag"] = begun.etag
         response.headers["Accept-Patch"] = FRAGMENT_TYPE
-        for server in desk.config.ice_servers:
-            response.headers.add("Link", _link(server))
+        _add_ice_servers(response, desk.config.ice_servers)
         return response
 
     @blueprint.delete("/<name>/<session_id>", provide_automatic_options=False)
@@ -113,6 +112,8 @@ def session_blueprint(
         response = Response("", 204)
         response.headers["Accept-Post"] = SDP_TYPE
         response.headers["Allow"] = "POST, OPTIONS"
+        # RFC 9725 4.6: an encoder may ask for these before it gathers candidates for its offer.
+        _add_ice_servers(response, desk.config.ice_servers)
         return response
 
     @blueprint.route("/<name>/<session_id>", methods=["OPTIONS"], provide_automatic_options=False)
@@ -149,6 +150,11 @@ def _session(desk: Desk, name: str, session_id: str, act: Act, kind: type[Sessio
     if not isinstance(session, kind) or session.claims.id != name or session.claims.holder != claims.holder:
         raise MediaError("no_session")
     return session
+
+
+def _add_ice_servers(response: Response, servers: tuple[IceServer, ...]) -> None:
+    for server in servers:
+        response.headers.add("Link", _link(server))
 
 
 def _link(server: IceServer) -> str:

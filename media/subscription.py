@@ -21,11 +21,13 @@ class Slot:
     """One place in a viewer's page. `source` is the publication it should show, which may come and go.
 
     `slot_id` is None when the viewer offered no m-line for it. `ingest_id` is what the router was last told to show.
+    `told_at_ms`: when `source` was last set, by the token or by a later `show`.
     """
 
     name: str
     kind: Kind
     source: str | None
+    told_at_ms: int
     slot_id: int | None = None
     mid: str | None = None
     ssrc: int | None = None

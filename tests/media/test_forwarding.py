@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -194,3 +195,56 @@ async def test_a_peer_that_leaves_is_noticed_at_once(
         return all(flow.publication_id != name for flow in await control.flows())
 
     await eventually(gone, 3)
+
+
+async def test_a_viewer_that_comes_back_sees_the_later_word(
+    media_node: Any, control: Any, name: str, aiortc_play: Any
+) -> None:
+    """Its old token knows nothing of a later `show`; a newer token does."""
+    then_ms = time.time_ns() // 1_000_000 - 5000
+    await aiortc_play(media_node, name, slots(name + ".a"), now_ms=then_ms)
+    await control.show(name, {"camera": name + ".b"})
+    await aiortc_play(media_node, name, slots(name + ".a"), now_ms=then_ms)
+    assert (await control.show(name, {}))["camera"]["source"] == name + ".b"
+    await aiortc_play(media_node, name, slots(name + ".c"), now_ms=time.time_ns() // 1_000_000 + 1)
+    assert (await control.show(name, {}))["camera"]["source"] == name + ".c"
+
+
+async def test_ipv6_alone_is_enough(
+    start_node: Callable[..., Any],
+    free_port: Callable[[], int],
+    http: Any,
+    name: str,
+    aiortc_publish: Any,
+    eventually: Callable[..., Awaitable[Any]],
+) -> None:
+    node = start_node(bind=[["::1", free_port()]])
+    publisher = await aiortc_publish(node, name)
+    assert " ::1 " in publisher.answer and " 127.0.0.1 " not in publisher.answer.split("a=candidate", 1)[1]
+    await eventually(lambda: publisher.pc.connectionState == "connected")
+
+    async def flowing() -> bool:
+        response = await http.get(f"{node.url}/control/flows", headers={"Authorization": "Bearer " + "c" * 32})
+        return any(flow["kind"] == "video" and flow["packets"] > 20 for flow in response.json()["flows"])
+
+    await eventually(flowing)
+
+
+@pytest.mark.slow
+async def test_a_peer_that_falls_silent_loses_its_session_rfc_7675(
+    media_node: Any, name: str, media_redis: Any, aiortc_publish: Any, eventually: Callable[..., Awaitable[Any]]
+) -> None:
+    """Consent expires 30 s after the last check: a browser that was killed cannot say goodbye."""
+    publisher = await aiortc_publish(media_node, name)
+    await eventually(lambda: publisher.pc.connectionState == "connected")
+    for transceiver in publisher.pc.getTransceivers():
+        # The sockets go without a word: no DTLS alert, no BYE, no further consent checks.
+        for protocol in transceiver.sender.transport.transport._connection._protocols:
+            protocol.transport.abort()
+
+    async def ended() -> bool:
+        events = [fields for _, fields in await media_redis.xrange(f"{media_node.prefix}media:events")]
+        mine = [item for item in events if item[b"id"] == name.encode()]
+        return [(item[b"type"], item[b"reason"]) for item in mine][1:] == [(b"publication_ended", b"consent_expired")]
+
+    await eventually(ended, 40)

@@ -82,6 +82,7 @@ async def test_preflight_and_exposed_headers(media_node: Any, http: httpx.AsyncC
     preflight = await http.options(f"{media_node.url}/whip/{name}", headers=origin)
     assert preflight.status_code == 204
     assert preflight.headers["Accept-Post"] == "application/sdp"
+    assert preflight.headers["Link"] == '<stun:stun.example.org:3478>; rel="ice-server"'
     assert preflight.headers["Access-Control-Allow-Origin"] == "*"
     assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
     refused = await http.post(f"{media_node.url}/whip/{name}", headers=origin)

@@ -67,6 +67,8 @@ async def test_chromium_publishes(
         assert last["video"][0]["width"] == 320
         assert last["audio"][0]["energy"] > 0, "the fake microphone beeps"
         await aiortc_sees(aiortc_play, media_node, name + ".aiortc", name)
+        (snapshot,) = (await control.snapshot()).values()
+        assert snapshot["router"]["counters"]["transport_cc_out"] > 0, "what a browser's bandwidth estimate lives on"
         stats = await page.evaluate("index => stats(index)", publisher)
         assert stats["srtp"] == "SRTP_AEAD_AES_128_GCM"
         assert await page.evaluate("index => stop(index)", publisher) == 200
