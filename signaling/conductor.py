@@ -173,6 +173,8 @@ class Conductor:
             data = envelope.data
             if envelope.type == "check.result" and envelope.to == "staff":  # the learner's own copy says the same
                 self.looks.verdict(data["check_id"], data["person_id"], data["outcome"])
+            elif envelope.type == "check.announced" and envelope.to == "staff":
+                self.looks.announced(data["check_id"], data["person_id"], data["taken_at_ms"])
             elif envelope.type == "ping.closed":
                 person_id, _ = self.open_pings.pop(data["ping_id"], (None, 0))
                 if person_id is not None and not data["answered"] and person_id in self.watches:

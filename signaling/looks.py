@@ -46,20 +46,21 @@ class Looks:
             if check.outcome is not None and check.judged_at_ms is not None:
                 watch.verdict(check.outcome, check.judged_at_ms)
             elif check.taken_at_ms is not None:
-                watch.asked = await self._adopt(check.check_id, check.person_id, check.taken_at_ms)
+                self.announced(check.check_id, check.person_id, check.taken_at_ms)
 
-    async def _adopt(self, check_id: str, person_id: str, taken_at_ms: int) -> Asked:
-        template_key = await classroom.template_of(self._context.record, person_id)
-        return Asked(
-            self._plan.lesson_id,
-            person_id,
-            fence=self._fence,
-            check_id=check_id,
-            template_key=template_key,
-            state=State.SENT,
-            sent_at_ms=taken_at_ms,
-            sendings=1,
-        )
+    def announced(self, check_id: str, person_id: str, taken_at_ms: int) -> None:
+        """A frame was taken, here or for a proctor on another node: its verdict is waited for from here as well."""
+        watch = self._watches.get(person_id)
+        if watch is not None and watch.asked is None:
+            watch.asked = Asked(
+                self._plan.lesson_id,
+                person_id,
+                fence=self._fence,
+                check_id=check_id,
+                state=State.SENT,
+                sent_at_ms=taken_at_ms,
+                sendings=1,
+            )
 
     async def attend(self, now_ms: int, *, new_ones: bool) -> None:
         """Follows the checks on their way and, while the class runs, asks for those that are due."""
@@ -100,9 +101,9 @@ class Looks:
                 # The verdict is there; its announcement was lost with a log.
                 watch.asked = None
                 watch.verdict(check.outcome, now_ms)
-            elif asked.sendings < MAX_SENDINGS and asked.template_key is not None:
+            elif asked.sendings < MAX_SENDINGS:
                 log.warning("verdict late, asked again", check=asked.check_id, sendings=asked.sendings)
-                await self._face_checks.send(asked)
+                await self._face_checks.send(asked)  # raises while the broker is away: tried again in the next round
             else:
                 # No worker for long: a new look is asked for. The old check stays open, and should its verdict come
                 # after all, it is evidence of the moment its frame was taken.
