@@ -15,6 +15,10 @@ LONGEST_CHAT = 1000  # characters, as in the live contract
 LONGEST_NOTICE = 300
 
 
+def _readable(text: str, longest: int) -> bool:
+    return bool(text.strip()) and len(text) <= longest and "\x00" not in text
+
+
 async def post_chat(
     record: Record, lesson_id: str, person_id: str, role: str, text: str, client_id: str, at_ms: int
 ) -> dict[str, Any]:
@@ -22,7 +26,7 @@ async def post_chat(
 
     Raises BadInput for an empty or overlong text, NotFound for strangers.
     """
-    if not text.strip() or len(text) > LONGEST_CHAT:
+    if not _readable(text, LONGEST_CHAT):
         raise BadInput()
 
     async def change(work: UnitOfWork) -> dict[str, Any]:
@@ -52,7 +56,7 @@ async def post_notice(
     record: Record, lesson_id: str, from_person: str, to_person: str | None, text: str, at_ms: int | None = None
 ) -> None:
     """A notice to one person or to everyone. Raises BadInput, NotFound."""
-    if not text.strip() or len(text) > LONGEST_NOTICE:
+    if not _readable(text, LONGEST_NOTICE):
         raise BadInput()
 
     async def change(work: UnitOfWork) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from sqlalchemy.engine import Connection, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from classroom.domain.errors import TryAgain
+from classroom.domain.errors import BadInput, TryAgain
 from classroom.store.unit_of_work import LostRace, UnitOfWork
 
 Result = TypeVar("Result")
@@ -53,7 +54,14 @@ class Record:
         return self._engine.dialect.name
 
     async def read(self, work: Callable[[UnitOfWork], Awaitable[Result]]) -> Result:
-        """Runs `work` in a transaction of its own that must not write: all its queries see one moment."""
+        """Runs `work` in a transaction of its own that must not write: all its queries see one moment.
+
+        Raises BadInput for a value that no column can hold.
+        """
+        with _storable():
+            return await self._read(work)
+
+    async def _read(self, work: Callable[[UnitOfWork], Awaitable[Result]]) -> Result:
         async with self._engine.connect() as connection:
             if self.dialect == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ")
@@ -62,12 +70,14 @@ class Record:
     async def change(self, work: Callable[[UnitOfWork], Awaitable[Result]]) -> Result:
         """Runs `work` in one transaction and commits it; runs it again when it lost a race.
 
-        Raises TryAgain after the last attempt; any other error rolls back and passes on.
+        Raises TryAgain after the last attempt, BadInput for a value that no column can hold; any other error rolls
+        back and passes on.
         """
-        if self.dialect == "sqlite":
-            async with self._one_writer:
-                return await self._change(work)
-        return await self._change(work)
+        with _storable():
+            if self.dialect == "sqlite":
+                async with self._one_writer:
+                    return await self._change(work)
+            return await self._change(work)
 
     async def _change(self, work: Callable[[UnitOfWork], Awaitable[Result]]) -> Result:
         last: Exception | None = None
@@ -89,6 +99,19 @@ class Record:
 
     async def close(self) -> None:
         await self._engine.dispose()
+
+
+@contextlib.contextmanager
+def _storable() -> Iterator[None]:
+    """A NUL in a text, half a surrogate pair or a number beyond 64 bits is the sender's mistake, not a failure."""
+    try:
+        yield
+    except (OverflowError, UnicodeEncodeError) as error:
+        raise BadInput() from error
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlstate", None)).startswith("22"):  # PostgreSQL's class 22: data exception
+            raise BadInput() from error
+        raise
 
 
 def _lost_a_race(error: DBAPIError) -> bool:

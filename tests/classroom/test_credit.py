@@ -120,6 +120,12 @@ def test_a_doubt_not_lifted_in_time_stands() -> None:
     assert credited_s(report) == [(10, 100), (late, 400)]
 
 
+def test_of_two_verdicts_of_one_moment_the_worse_counts() -> None:
+    """A MATCH at the very millisecond of a MISMATCH neither ends a credited stretch nor begins one."""
+    report = judged(media(), face(10), ping(100), face(200), face(200, "MISMATCH"), ping(300))
+    assert credited_s(report) == [(10, 100)]
+
+
 def test_neutral_verdicts_change_nothing() -> None:
     quiet = [face(150, "UNSURE"), face(160, "NO_FRAME"), face(170, "NOT_JUDGED")]
     assert judged(media(), face(10), ping(300), *quiet) == judged(media(), face(10), ping(300))

@@ -158,3 +158,16 @@ async def test_an_answer_at_the_very_end_is_either_evidence_or_refused(world) ->
     await asyncio.gather(answers[0], world.end(), answers[1])
     report = await classroom.verify_lesson(world.record, world.lesson)
     assert report.result == "identical", report.lines
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "half a pair \ud83d"])
+async def test_text_that_no_column_can_hold_is_the_senders_mistake(world, text: str) -> None:
+    """Not a failure of the server (R-149); on PostgreSQL a NUL is refused by the database, on SQLite a half pair."""
+    await world.new_lesson()
+    with pytest.raises(classroom.BadInput):
+        await classroom.post_chat(world.record, world.lesson, world.proctor, "proctor", text, "client-id-1", 1)
+    with pytest.raises((classroom.BadInput, classroom.SignInRefused)):
+        await classroom.sign_in(world.record, text, "x")
+    await world.start()
+    with pytest.raises(classroom.BadInput):
+        await classroom.open_quiz(world.record, world.lesson, 2**70, 1, None)
