@@ -163,8 +163,8 @@ class Conductor:
 
     async def _beat(self, now_ms: int) -> None:
         """Leaves behind what a successor needs: until when this one conducted, what it has seen and not written."""
-        self._alive_ms = now_ms
         await self.context.redis.mset({self._keys[0]: now_ms, self._keys[1]: self.media.unrecorded()})
+        self._alive_ms = now_ms  # not before: without Redis pings reach nobody, and that is no learner's fault
 
     async def _hear(self, now_ms: int) -> None:
         """Verdicts and answers reach the conductor as they reach everyone: through the lesson's log."""

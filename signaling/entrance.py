@@ -74,11 +74,16 @@ class Entrance:
 
     async def _join(self, window: Window, payload: Join) -> Joined:
         context, actor = self._context, window.actor
+        # The socket may be older than the end of its session, and the notice of that may have been lost.
+        if await context.find_actor(window.token) is None:
+            raise Refusal(ErrorCode.SIGN_IN_REQUIRED)
         lesson = await classroom.access_lesson(context.record, actor, payload.lesson_id)
         role = _role_here(lesson, payload.as_role)
-        seat = await self._seats.take(actor.person_id, actor.session_id, payload.window_id, payload.lesson_id)
         if window.seat is not None and window.seat.lesson_id != payload.lesson_id:
+            # Before the new seat is taken: the end of the old one must not end the window that moves.
             await self._put_away(window)
+        seat = await self._seats.take(actor.person_id, actor.session_id, payload.window_id, payload.lesson_id)
+        window.joined_ms = context.clock_ms()
         window.seat, window.lesson, window.role, window.wall_slots = seat, lesson, role, payload.wall_slots
         you: Participant | None = None
         if lesson.state != "ended":
@@ -88,6 +93,7 @@ class Entrance:
             )
             you = Participant.model_validate(row)
             await self._presence.sat_down(seat, window.sid, role)
+            await self._seats.one_socket(seat, window.sid, window.joined_ms)
             await nudge_relays(context)
         # The number first: whatever is committed after it reaches this window as an event, at worst a second time
         # as part of the snapshot; events carry whole rows, so applying one twice changes nothing.

@@ -23,6 +23,12 @@ class _Line:
     flowed_at_ms: int  # when the last bytes came
     from_ms: int | None = None  # the stretch not yet handed out
     to_ms: int | None = None
+    absent: bool = False  # the newest look did not find it
+
+
+# A publication that was not found for this long is a new one when it is found again, however slack the rules are:
+# its counters began anew, and may by now be beyond where the old ones ended.
+ABSENT_MS = 3000
 
 
 class FlowBook:
@@ -37,7 +43,9 @@ class FlowBook:
         """One look at all publications of the lesson; those absent from it did not flow."""
         for person_id, seen in samples.items():
             line = self._lines.get(person_id)
-            if line is None or seen.payload_bytes < line.payload_bytes:
+            gone_ms = now_ms - line.sampled_at_ms if line is not None and line.absent else 0
+            anew = gone_ms > max(self._slack_ms, ABSENT_MS)
+            if line is None or anew or seen.payload_bytes < line.payload_bytes:
                 # A first sample, or the counters began anew with a new session: nothing to compare with yet.
                 if line is not None:
                     self._end(person_id, line)
@@ -47,7 +55,9 @@ class FlowBook:
                 continue
             if seen.payload_bytes > line.payload_bytes:
                 self._flowed(person_id, line, min(now_ms, now_ms - (seen.last_packet_age_ms or 0)))
-            line.payload_bytes, line.sampled_at_ms = seen.payload_bytes, now_ms
+            line.payload_bytes, line.sampled_at_ms, line.absent = seen.payload_bytes, now_ms, False
+        for person_id, line in self._lines.items():
+            line.absent = person_id not in samples
 
     def _flowed(self, person_id: str, line: _Line, until_ms: int) -> None:
         until_ms = max(until_ms, line.flowed_at_ms)

@@ -65,6 +65,8 @@ class Window:
 
     sid: str
     actor: Actor
+    token: str  # of the session it was opened under
+    joined_ms: int = 0
     seat: Seat | None = None
     lesson: LessonView | None = None
     role: Role | None = None
@@ -182,9 +184,9 @@ class LessonNamespace(socketio.AsyncNamespace):
             actor = await self._context.find_actor(token) if token else None
         except Exception as error:
             raise _connection_refused(refusal_of(error)) from error
-        if actor is None:
+        if actor is None or token is None:
             raise _connection_refused(Refusal(ErrorCode.SIGN_IN_REQUIRED))
-        self.windows[sid] = Window(sid, actor)
+        self.windows[sid] = Window(sid, actor, token)
 
     async def _disconnect(self, sid: str, reason: str) -> None:
         window = self.windows.pop(sid, None)
@@ -216,6 +218,8 @@ class LessonNamespace(socketio.AsyncNamespace):
         """Ends the windows of this node that a notice speaks of."""
         for window in list(self.windows.values()):
             by_seat = notice.seat_id is not None and window.seat is not None and window.seat.seat_id == notice.seat_id
+            if notice.keep_sid == window.sid or (notice.keep_sid is not None and window.joined_ms > notice.at_ms):
+                continue
             by_session = notice.session_id is not None and window.actor.session_id == notice.session_id
             if by_seat or by_session:
                 await self.end_window(window, notice.reason)
@@ -232,6 +236,7 @@ class LessonNamespace(socketio.AsyncNamespace):
         sitting = {window.seat.seat_id: window for window in self.windows.values() if window.seat is not None}
         lost = await self._seats.lost([window.seat for window in sitting.values() if window.seat is not None])
         for seat, reason in lost:
+            self._seats.end_media(seat, reason)
             await self.end_window(sitting[seat.seat_id], reason)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ SAMPLE_S = 1.0
 STOPPED_MS = 3000
 FAULT_STEP_MS = 3000  # while a node is away the fault is written in steps, so that what ends meanwhile is void
 WHAT = "media_node_absent"
+OURS_KEPT = 60  # samples, one a second or more: far longer than a node takes to come back
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,11 @@ log = structlog.get_logger(__name__)
 @dataclass
 class _Node:
     started_at_ms: int
-    ours_at_ms: int = 0  # when it last carried something of this lesson
+    # When it carried something of this lesson, newest last.
+    ours_at_ms: deque[int] = field(default_factory=lambda: deque(maxlen=OURS_KEPT))
+
+    def last_before(self, at_ms: int) -> int | None:
+        return next((ours for ours in reversed(self.ours_at_ms) if ours < at_ms), None)
 
 
 @dataclass
@@ -99,14 +105,19 @@ class MediaWatch:
         present = {node.node_id: node.started_at_ms for node in nodes}
         lost_at_ms: list[int] = []
         for node_id, known in list(self._nodes.items()):
-            if present.get(node_id) != known.started_at_ms:
-                del self._nodes[node_id]
-                if known.ours_at_ms:
-                    lost_at_ms.append(known.ours_at_ms)
+            started_at_ms = present.get(node_id)
+            if started_at_ms == known.started_at_ms:
+                continue
+            del self._nodes[node_id]
+            # A node that is back under its old name may have answered with new flows before it was seen to be new:
+            # what it carried before it started is what tells when the old one went.
+            last_ms = known.last_before(now_ms + 1 if started_at_ms is None else started_at_ms)
+            if last_ms is not None:
+                lost_at_ms.append(last_ms)
         for node_id, started_at_ms in present.items():
             self._nodes.setdefault(node_id, _Node(started_at_ms))
         for node_id in {flow.node_id for flow in flows}:
-            self._nodes.setdefault(node_id, _Node(present.get(node_id, 0))).ours_at_ms = now_ms
+            self._nodes.setdefault(node_id, _Node(present.get(node_id, 0))).ours_at_ms.append(now_ms)
         if lost_at_ms and self._down_since_ms is None:
             self._down_since_ms = min(lost_at_ms)
         if self._down_since_ms is None:

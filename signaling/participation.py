@@ -70,19 +70,27 @@ class Participation:
         return Nothing()
 
     async def answer_ping(self, window: Window, payload: PingAnswer) -> PingAnswered:
-        seat, _, _ = window.require(Role.LEARNER)
+        seat, lesson, _ = window.require(Role.LEARNER)
         at_ms = self._context.clock_ms()  # when the answer came, not when the database had time for it
         await self._still_sits(seat)
-        answer = await classroom.answer_ping(self._context.record, payload.ping_id, seat.person_id, at_ms)
+        answer = await classroom.answer_ping(
+            self._context.record, payload.ping_id, seat.person_id, at_ms, lesson.lesson_id
+        )
         await nudge_relays(self._context)
         return PingAnswered(ping_id=answer.ping_id, accepted=answer.accepted, at_ms=answer.at_ms)
 
     async def answer_quiz(self, window: Window, payload: QuizAnswer) -> QuizAnswered:
-        seat, _, _ = window.require(Role.LEARNER)
+        seat, lesson, _ = window.require(Role.LEARNER)
         at_ms = self._context.clock_ms()
         await self._still_sits(seat)
         answer = await classroom.answer_quiz(
-            self._context.record, payload.quiz_id, seat.person_id, payload.question_id, payload.chosen, at_ms
+            self._context.record,
+            payload.quiz_id,
+            seat.person_id,
+            payload.question_id,
+            payload.chosen,
+            at_ms,
+            lesson.lesson_id,
         )
         await nudge_relays(self._context)
         return QuizAnswered(
@@ -91,10 +99,10 @@ class Participation:
 
     async def _still_sits(self, seat: Seat) -> None:
         try:
-            holder = await self._seats.holder(seat.person_id)
+            lost = await self._seats.lost([seat])
         except (RedisError, OSError) as error:
             # With Redis away nobody can take a seat either; this window's was good at the last recheck.
             log.warning("seat not confirmed", person=seat.person_id, reason=str(error))
             return
-        if holder is not None and holder.seat_id != seat.seat_id:
+        if lost:
             raise Refusal(ErrorCode.SEAT_TAKEN)

@@ -46,12 +46,17 @@ class Seat:
 
 @dataclass(frozen=True)
 class EndNotice:
-    """What nodes tell each other: this seat, or every socket of this session, is over."""
+    """What nodes tell each other: this seat, or every socket of this session, is over.
+
+    With `keep_sid` the seat goes on: every other socket on it that joined before `at_ms` is over.
+    """
 
     reason: EndReason
     person_id: str | None = None
     seat_id: str | None = None
     session_id: str | None = None
+    keep_sid: str | None = None
+    at_ms: int = 0
 
 
 # KEYS: seat, ended windows; ARGV: new seat, window, session, lesson, ttl_s.
@@ -126,6 +131,14 @@ class Seats:
             self._end_later(EndNotice(reason, person_id, old.seat_id))
         return _seat(held)
 
+    async def one_socket(self, seat: Seat, sid: str, at_ms: int) -> None:
+        """The seat's newest socket is its only one: a copied window id is a second window too (R-060).
+
+        Raises RedisError when Redis is away.
+        """
+        notice = EndNotice("second_window", seat.person_id, seat.seat_id, keep_sid=sid, at_ms=at_ms)
+        await self._redis.publish(self._prefix + CHANNEL, json.dumps(asdict(notice)))
+
     async def holder(self, person_id: str) -> Seat | None:
         held = await self._redis.get(self._key(person_id))
         return seat if held and (seat := _seat(held)).seat_id else None
@@ -189,6 +202,10 @@ class Seats:
                 same_session = now.session_id == seat.session_id and now.seat_id != ""
                 ended.append((seat, "second_window" if same_session else "second_sign_in"))
         return ended
+
+    def end_media(self, seat: Seat, reason: EndReason) -> None:
+        """Ends what a lost seat still publishes and plays: whoever took it may not have known of it."""
+        self._end_later(EndNotice(reason, seat.person_id, seat.seat_id), told=True)
 
     async def stop(self) -> None:
         await end_tasks(self._retries)
