@@ -92,7 +92,7 @@ class Endings:
 
     async def refuses(self, claims: Claims) -> bool:
         """True when this token's seat or holder was ended after it was made."""
-        if claims.seat in self._seats or self._holder_refuses(claims, self._holders.get(claims.holder)):
+        if self._told_to_refuse(claims):
             return True
         keys = [self._keys.ended_seat(claims.seat), self._keys.ended_holder(claims.holder)]
         try:
@@ -100,13 +100,17 @@ class Endings:
                 seat, holder = await self._redis.mget(keys)
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("ended seats unknown, asked own memory only: %s", error)
-            return False
-        if seat is not None:
+            return self._told_to_refuse(claims)
+        # The ending may have reached this node while Redis, asked before it, was still answering.
+        if seat is not None or self._told_to_refuse(claims):
             return True
         if holder is None:
             return False
         told = json.loads(holder)
         return self._holder_refuses(claims, (told["at_ms"], told["keep_seat"]))
+
+    def _told_to_refuse(self, claims: Claims) -> bool:
+        return claims.seat in self._seats or self._holder_refuses(claims, self._holders.get(claims.holder))
 
     @staticmethod
     def _holder_refuses(claims: Claims, ended: tuple[int, str | None] | None) -> bool:
