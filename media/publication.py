@@ -50,6 +50,10 @@ class Publication:
     def id(self) -> str:
         return self.claims.id
 
+    @property
+    def is_simulcast(self) -> bool:
+        return any(encoding.rid is not None for encoding in self.encodings)
+
     def ingest_of(self, kind: Kind) -> int | None:
         """The ingest that a slot of this kind shows: the highest layer that flows, else the first one promised."""
         candidates = [encoding for encoding in self.encodings if encoding.kind is kind]

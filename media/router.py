@@ -24,7 +24,7 @@ from media.tokens import Claims
 from media.transport import Transport
 
 if TYPE_CHECKING:
-    from media._router import Event, Snapshot
+    from media._router import Event
     from media._router import Router as NativeRouter
 
 logger = logging.getLogger(__name__)
@@ -105,8 +105,8 @@ class MediaRouter:
         """Begins a publication; an earlier one of the same id is replaced (its encoder reconnects). MediaError."""
         offer = parse_offer_untrusted(offer_data)
         planned = plan_ingests(offer)
-        self._make_room()
         earlier = self.publications.get(claims.id)
+        self._make_room(earlier)
         if earlier is not None:
             self.end(earlier, "replaced")
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
@@ -128,8 +128,8 @@ class MediaRouter:
         """Begins a subscription; an earlier one of the same id is replaced. MediaError."""
         offer = parse_offer_untrusted(offer_data)
         planned = plan_slots(offer, claims.slots, lambda: secrets.randbits(31) + 1)
-        self._make_room()
         earlier = self.subscriptions.get(claims.id)
+        self._make_room(earlier)
         slots = [Slot(claim.name, Kind(claim.kind), claim.source, claims.made_at_ms) for claim in claims.slots]
         if earlier is not None:
             # The later word wins: a viewer that comes back with its old token sees what its slots were told since.
@@ -165,8 +165,9 @@ class MediaRouter:
             self.end(session, reason)
         return len(ended)
 
-    def _make_room(self) -> None:
-        if len(self.sessions) >= self._max_sessions:
+    def _make_room(self, earlier: Session | None) -> None:
+        # Whoever comes back gives up the session that is replaced, so a full node still takes them.
+        if earlier is None and len(self.sessions) >= self._max_sessions:
             raise MediaError("node_full", f"{len(self.sessions)} sessions")
 
     def _transport(self, session_id: str, offer: Offer) -> Transport:
@@ -271,12 +272,13 @@ class MediaRouter:
             slot.ingest_id = ingest_id
             self.native.route(slot.slot_id, ingest_id)
 
-    def observe_layers(self, snapshot: Snapshot) -> None:
-        """From a sample of the router, once a second: slots follow to the best simulcast layer that flows."""
-        simulcast = [item for item in self.publications.values() if any(e.rid is not None for e in item.encodings)]
+    def observe_layers(self) -> None:
+        """Once a second: slots follow to the best simulcast layer that flows. Samples the router only when there is
+        one to choose."""
+        simulcast = [item for item in self.publications.values() if item.is_simulcast]
         if not simulcast:
             return
-        flows = {flow["ingest_id"]: flow for flow in snapshot["ingests"]}
+        flows = {flow["ingest_id"]: flow for flow in self.native.snapshot()["ingests"]}
         for publication in simulcast:
             if publication.observe(flows):
                 self._route_waiting(publication.id)

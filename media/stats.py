@@ -19,7 +19,7 @@ SAMPLE_INTERVAL_S = 1.0
 
 
 class RouterStats(Collector):
-    """Reads the native counters when asked, and once a second for what follows them (simulcast layers)."""
+    """Reads the native counters when asked, and once a second where simulcast layers are to be chosen."""
 
     def __init__(self, router: MediaRouter, node: MediaNode) -> None:
         self._router = router
@@ -31,7 +31,7 @@ class RouterStats(Collector):
         """The once-a-second sample; never ends."""
         while True:
             await asyncio.sleep(SAMPLE_INTERVAL_S)
-            self._router.observe_layers(self._router.native.snapshot())
+            self._router.observe_layers()
 
     def flows(self) -> list[dict[str, Any]]:
         """One entry per encoding of every publication, counted until now."""

@@ -148,7 +148,7 @@ async def test_slots_change_without_negotiation(
         await control.show(name + ".nobody", {})
 
 
-async def test_ending_a_seat_reaches_its_peers_within_5_s(
+async def test_r_061_ending_a_seat_reaches_its_peers_within_5_s(
     media_node: Any,
     control: Any,
     name: str,

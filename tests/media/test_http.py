@@ -162,7 +162,7 @@ async def test_control_wants_its_own_secret(media_node: Any, http: httpx.AsyncCl
     problem(await http.post(f"{url}/end", json={"holder": "p", "at_ms": "now"}, headers=secret), 400, "bad_request")
 
 
-async def test_an_ended_seat_cannot_come_back(
+async def test_r_061_an_ended_seat_cannot_come_back(
     media_node: Any, http: httpx.AsyncClient, control: Any, name: str
 ) -> None:
     seat = f"s_{name}"
@@ -176,7 +176,7 @@ async def test_an_ended_seat_cannot_come_back(
     problem(await http.post(url, content=good, headers=headers(token)), 403, "seat_ended")
 
 
-async def test_a_new_sign_in_ends_the_holders_other_seats(
+async def test_r_061_a_new_sign_in_ends_the_holders_other_seats(
     media_node: Any, http: httpx.AsyncClient, control: Any, name: str
 ) -> None:
     holder, good = f"p_{name}", offer("obs_30_publish_shaped.sdp")
@@ -193,18 +193,20 @@ async def test_a_new_sign_in_ends_the_holders_other_seats(
 async def test_unfinished_handshakes_are_removed_and_told(
     start_node: Any, http: httpx.AsyncClient, media_redis: Any, name: str, eventually: Any
 ) -> None:
-    node = start_node(handshake_timeout_s=0.3, max_sessions=2)
+    node = start_node(handshake_timeout_s=1.5, max_sessions=2)
     assert (await publish(http, node, name)).status_code == 201
     assert (await publish(http, node, name + "b")).status_code == 201
     full = await publish(http, node, name + "c")
     problem(full, 503, "node_full")
     assert full.headers["Retry-After"] == "1"
+    assert (await publish(http, node, name)).status_code == 201, "whoever comes back gives up the earlier session"
 
     async def told() -> list[tuple[bytes, bytes, bytes]]:
         events = [fields for _, fields in await media_redis.xrange(f"{node.prefix}media:events")]
         return [(item[b"type"], item[b"id"], item[b"reason"]) for item in events[1:]]
 
-    expected = [(b"publication_ended", (name + tail).encode(), b"handshake_timeout") for tail in ("", "b")]
+    expected = [(b"publication_ended", name.encode(), b"replaced")]
+    expected += [(b"publication_ended", (name + tail).encode(), b"handshake_timeout") for tail in ("b", "")]
 
     async def both() -> bool:
         return await told() == expected

@@ -17,7 +17,7 @@ from media.dtls import NodeCertificate
 from media.tokens import SlotClaim
 
 BENCH = Path(__file__).parent.parent / "bench"
-WARM_UP, JOINS = 60, 240
+WARM_UP, JOINS = 50, 120
 # What one join may leave behind. A leaked TLS connection alone is more than 100 kB; allocators keep some pages.
 MAX_LEFT_BYTES = 4096
 
