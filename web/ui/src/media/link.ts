@@ -155,14 +155,19 @@ export class MediaLink {
     this.timers.clear()
     this.unlist?.()
     this.unlist = null
-    this.peer?.close()
+    const { peer, resource } = this
     this.peer = null
-    if (tell && this.resource) {
-      const headers = { Authorization: `Bearer ${this.grant.token}` }
-      // The node notices a vanished peer by consent expiry as well, so a lost DELETE costs a few seconds, no more.
-      fetch(this.resource, { method: 'DELETE', headers, keepalive: true }).catch(() => undefined)
-    }
     this.resource = null
+    if (!tell || !resource) {
+      peer?.close()
+      return
+    }
+    const headers = { Authorization: `Bearer ${this.grant.token}` }
+    // Said before closing: the peer's own goodbye (DTLS close_notify) would make the resource vanish first. The node
+    // notices a vanished peer by consent expiry as well, so a lost DELETE costs a few seconds, no more.
+    fetch(resource, { method: 'DELETE', headers, keepalive: true })
+      .catch(() => undefined)
+      .finally(() => peer?.close())
   }
 
   private later(delay_ms: number, act: () => void): void {
