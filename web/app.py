@@ -61,7 +61,6 @@ def make_pages(settings: Settings) -> Quart:
     """The Quart application without its parts: what can be described without connecting anywhere."""
     app = Quart("web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_MAX_BYTES
-    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # Chinese sentences stay readable on the wire
     QuartSchema(
         app,
         openapi_path="/api/openapi.json",
@@ -72,6 +71,7 @@ def make_pages(settings: Settings) -> Quart:
         info=Info(title="安课 Anke", version=version("anke")),
         conversion_preference="pydantic",
     )
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # Chinese sentences stay readable on the wire
     install_metrics(app)
     install_headers(
         app,

@@ -77,7 +77,10 @@ class PlayedLearner:
 class DemoClass:
     """Plays the learners and the encoder of one lesson; the chair decides when it begins and ends."""
 
-    def __init__(self, base_url: str, lesson_id: str, players: list[Player], cohort: int, chair: Chair) -> None:
+    def __init__(
+        self, base_url: str, lesson_id: str, players: list[Player], cohort: int, chair: Chair, start_with: int
+    ) -> None:
+        """The class begins when `start_with` learners are there; the others come in late."""
         self.lesson_id = lesson_id
         self.learners = [PlayedLearner(player) for player in players]
         self.planned_s = 0.0
@@ -85,7 +88,7 @@ class DemoClass:
         self.began = asyncio.Event()
         self.encoder_starts = 0
         self.encoder_on = False
-        self._base_url, self._cohort, self._chair = base_url, cohort, chair
+        self._base_url, self._cohort, self._chair, self._start_with = base_url, cohort, chair, start_with
         self._encoder: DemoProcess | None = None
         self._encoder_keeper: asyncio.Task[None] | None = None
 
@@ -95,9 +98,14 @@ class DemoClass:
 
     async def run(self, look: Callable[[], None]) -> None:
         """The whole class; `look` is called twice a second. Raises ArrivalFailed when it could not begin."""
+        arriving: asyncio.Task[None] | None = None
         try:
             self._encoder_keeper = asyncio.create_task(self._keep_encoder())
-            await self._arrive(look)
+            arriving = asyncio.create_task(self._arrive(look))
+            while not arriving.done() and sum(learner.present for learner in self.learners) < self._start_with:
+                await asyncio.wait({arriving}, timeout=LOOK_EVERY_S)
+            if arriving.done():
+                await arriving
             self.planned_s = await self._chair.start_class()
             self.began_s = time.monotonic()
             self.began.set()
@@ -111,8 +119,12 @@ class DemoClass:
                     raise ArrivalFailed(f"the class did not end within {CLOSING_PATIENCE_S:.0f} s")
                 look()
                 await asyncio.sleep(LOOK_EVERY_S)
+            await arriving
             await asyncio.gather(*(self._leave(learner) for learner in self.learners))
         finally:
+            if arriving is not None:
+                arriving.cancel()
+                await asyncio.gather(arriving, return_exceptions=True)
             await self.stop()
 
     async def stop(self) -> None:

@@ -32,6 +32,7 @@ log = structlog.get_logger(__name__)
 TELL_EVERY_S = 15.0
 PAUSE_S = 6.0  # between two classes: long enough to read the result, short enough not to leave
 RETRY_S = 3.0
+START_WITH = 3  # a visitor should not wait for all twelve
 HEALTH_PATIENCE_S = 30.0
 TITLES = (
     "安全生产法与事故案例",
@@ -116,7 +117,7 @@ async def _play_once(settings: Settings, parts: Parts) -> None:
         settings.clock_factor,
     )
     chair = StandingChair(make_context(parts), parts.record, lesson_id, ground.people[INSTRUCTOR.login])
-    demo = DemoClass(settings.own_url, lesson_id, cast, ground.cohort, chair)
+    demo = DemoClass(settings.own_url, lesson_id, cast, ground.cohort, chair, start_with=START_WITH)
     await parts.redis.set(CURRENT_LESSON_KEY, lesson_id)
     told_s = 0.0
 

@@ -143,7 +143,7 @@ async def _hold(settings: Settings, supervisor: Supervisor, report: Report, faul
             settings.clock_factor,
         )
         chair = SignedInChair(settings.own_url, lesson_id)
-        demo = DemoClass(settings.own_url, lesson_id, cast, ground.cohort, chair)
+        demo = DemoClass(settings.own_url, lesson_id, cast, ground.cohort, chair, start_with=len(cast))
         fault_plan = FaultPlan(settings, demo, supervisor) if faults else None
 
         def look() -> None:
