@@ -33,8 +33,9 @@ lint: setup ## Formatters' and linters' opinions, types, import contracts
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
+	$(PYTHON) -m mypy.stubtest media._router --mypy-config-file pyproject.toml --allowlist media/router/stubtest-allowlist.txt
 	cargo fmt --check --manifest-path media/router/Cargo.toml
-	cargo clippy --quiet --manifest-path media/router/Cargo.toml --all-targets -- -D warnings
+	cargo clippy --quiet --manifest-path media/router/Cargo.toml --all-targets --features python -- -D warnings
 
 demo: setup ## One whole demo class without a browser; the report is build/demo.json
 	$(VENV)/bin/anke demo --headless --report build/demo.json
