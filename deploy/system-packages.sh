@@ -32,6 +32,6 @@ if [ "${#missing[@]}" -gt 0 ]; then
   fi
 fi
 
-for tool in cargo:'Rust 1.85 or newer (https://rustup.rs)' node:'Node.js 20.19 or newer' npm:'npm 10 or newer' python3:'Python 3.11 or 3.12'; do
+for tool in cargo:'Rust 1.88 or newer (https://rustup.rs)' node:'Node.js 20.19 or newer' npm:'npm 10 or newer' python3:'Python 3.11 or 3.12'; do
   command -v "${tool%%:*}" >/dev/null 2>&1 || { echo "setup: please install ${tool#*:}" >&2; exit 1; }
 done
