@@ -232,6 +232,7 @@ class Conductor:
                 )
             watch.may_be_looked_at = learner.consented and learner.template_key is not None
             watch.here = watch.publishing or self._is_here(sittings.get(learner.person_id), now_ms)
+        self.media.learners = set(self.watches)
 
     def _is_here(self, sitting: Sitting | None, now_ms: int) -> bool:
         # Someone whose connection comes and goes is pinged all the same: else cutting it would be a way around pings.

@@ -50,11 +50,13 @@ class MediaWatch:
     lesson: LessonView
     fence: int
     publishing: set[str] = field(default_factory=set)  # people whose camera is shown as on
+    learners: set[str] = field(default_factory=set)  # whose cameras are evidence; the conductor keeps it up to date
     _nodes: dict[str, _Node] = field(default_factory=dict)
     _seen_at_ms: dict[str, int] = field(default_factory=dict)  # person → last packet
     _down_since_ms: int | None = None
 
     def __post_init__(self) -> None:
+        self.learners |= set(self.lesson.learner_ids)
         self.book = FlowBook(self.lesson.profile.ms("media_slack_s"))
         self._key = self.context.key(f"lesson:{{{self.lesson.lesson_id}}}:flows")
 
@@ -75,8 +77,7 @@ class MediaWatch:
         for person_id, sample in cameras.items():
             if sample.last_packet_age_ms is not None:
                 self._seen_at_ms[person_id] = now_ms - sample.last_packet_age_ms
-        learners = set(self.lesson.learner_ids)
-        self.book.sample(now_ms, {person: sample for person, sample in cameras.items() if person in learners})
+        self.book.sample(now_ms, {person: sample for person, sample in cameras.items() if person in self.learners})
         await self._show(now_ms)
 
     def _person(self, publication_id: str) -> str | None:

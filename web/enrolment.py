@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 import proctor
-from classroom import record_template
+from classroom import ClassroomError, record_template
 from web.face_templates import template_box
 from web.parts import Parts
 
@@ -32,7 +32,8 @@ class EnrolmentOutcome:
 
 
 async def enrol_face(parts: Parts, person_id: str, shots: list[bytes]) -> EnrolmentOutcome:
-    """Raises EnrolmentTimeout when no worker answers within 20 s; ConsentRequired when consent went meanwhile."""
+    """Raises EnrolmentTimeout when no worker answers within 20 s; ConsentRequired when consent went meanwhile,
+    WrongState while a class that has checked the present face is running."""
     attempt = secrets.token_hex(8)
     keys = [f"shot:{attempt}:{number}" for number in range(len(shots))]
     for key, shot in zip(keys, shots, strict=True):
@@ -44,9 +45,13 @@ async def enrol_face(parts: Parts, person_id: str, shots: list[bytes]) -> Enrolm
     answer = await _answer(parts, sent.id)
     shots_judged: list[dict[str, Any]] = answer["shots"]
     if answer["enrolled"]:
-        replaced = await record_template(
-            parts.record, person_id, answer["template_key"], answer["model"], len(shots_judged)
-        )
+        try:
+            replaced = await record_template(
+                parts.record, person_id, answer["template_key"], answer["model"], len(shots_judged)
+            )
+        except ClassroomError:
+            template_box(parts).delete(answer["template_key"])  # nobody's: it must not outlive the refusal
+            raise
         if replaced and replaced != answer["template_key"]:
             template_box(parts).delete(replaced)
     return EnrolmentOutcome(answer["enrolled"], [shot["problem"] for shot in shots_judged])

@@ -125,7 +125,10 @@ async def record_face_check(record: Record, check_id: str, verdict: Mapping[str,
         if ended_ms is not None and (at_ms > ended_ms or work.now_ms > ended_ms + LATE_VERDICT_MS):
             raise WrongState()
         await work.update(tables.face_checks, {"id": check_id}, outcome=outcome, judged_at_ms=work.now_ms)
+        template = await work.find(tables.face_templates, person_id=person_id)
         details = {
+            # Which face it was compared with: one exchanged between two lessons shows in the evidence.
+            "template_key": None if template is None else template["template_key"],
             "verdict": dict(verdict),
             "plan_index": check["plan_index"],
             "asked_by": check["asked_by"],

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from classroom.actions.consents import FACE, consent_in_force
-from classroom.domain.errors import ConsentRequired
-from classroom.store import tables
+from classroom.domain.errors import ConsentRequired, WrongState
+from classroom.store import queries, tables
 from classroom.store.record import Record
 from classroom.store.unit_of_work import UnitOfWork
 
 
 async def record_template(record: Record, person_id: str, template_key: str, model: str, shots: int) -> str | None:
-    """Binds a sealed template to the person. Raises ConsentRequired.
+    """Binds a sealed template to the person. Raises ConsentRequired, WrongState.
 
-    Returns the key of the template it replaces, whose file must be deleted.
+    A face that was judged in a lesson is that lesson's until it ends: else its owner could pass the first check, enrol
+    a substitute and leave (R-064). Returns the key of the template it replaces, whose file must be deleted.
     """
 
     async def change(work: UnitOfWork) -> str | None:
         if await consent_in_force(work, person_id, FACE) is None:
             raise ConsentRequired()
+        if await work.fetch(queries.judged_while_live(person_id)):
+            raise WrongState(
+                "课程进行中，不能更换人脸。下课后再试。",
+                "A face cannot be exchanged while a class that has checked it is running.",
+            )
         before = await work.find(tables.face_templates, person_id=person_id)
         values = {"template_key": template_key, "model": model, "shots": shots, "created_at_ms": work.now_ms}
         if before is None:

@@ -113,6 +113,17 @@ def lesson_entries(lesson_id: str, person_ids: Sequence[str] | None = None) -> S
     return query if person_ids is None else query.where(t.participants.c.person_id.in_(list(person_ids)))
 
 
+def judged_while_live(person_id: str) -> Select[Any]:
+    """A check of the person's face that has a verdict in a lesson which is live; at most one row."""
+    c = t.face_checks.c
+    return (
+        select(c.id)
+        .join(t.lessons, t.lessons.c.id == c.lesson_id)
+        .where(c.person_id == person_id, c.outcome.is_not(None), t.lessons.c.state == "live")
+        .limit(1)
+    )
+
+
 def chat_tail(lesson_id: str, limit: int) -> Select[Any]:
     """The newest messages, newest first."""
     c = t.chat_messages.c

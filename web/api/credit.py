@@ -26,6 +26,7 @@ from web.refusals import Refusal
 
 blueprint = Blueprint("credit", __name__)
 
+MEASURES = frozenset({"distance", "match_up_to", "mismatch_from", "liveness", "liveness_score"})
 STAFF_ROLES = frozenset({"instructor", "proctor", "organiser"})
 XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 
@@ -118,7 +119,17 @@ async def get_credit(lesson_id: str, person_id: str) -> CreditAnswer:
     if person_id != actor.person_id and not is_staff(view):
         raise Refusal("not_found")
     report = await credit_of(record, lesson_id, person_id)
+    evidence = await evidence_of(record, lesson_id, person_id)
     return CreditAnswer(
         credit=CreditStrip.model_validate(credit_strip(person_id, report, view.planned_s)),
-        evidence=await evidence_of(record, lesson_id, person_id),
+        evidence=evidence if is_staff(view) else [without_measures(entry) for entry in evidence],
     )
+
+
+def without_measures(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry as its own learner sees it: how close a picture came would teach a cheat to come closer (R-064)."""
+    verdict = entry["body"].get("verdict")
+    if not isinstance(verdict, dict):
+        return entry
+    kept = {name: value for name, value in verdict.items() if name not in MEASURES}
+    return {**entry, "body": {**entry["body"], "verdict": kept}}

@@ -135,3 +135,16 @@ async def test_every_call_of_staff_is_closed_to_learners_R065(world: Any, node: 
     view = await classroom.lesson_view(world.record, world.lesson_id)
     assert view.state == "live"
     assert (await classroom.open_quiz_of(world.record, world.lesson_id)) is not None
+
+
+async def test_a_learner_enrolled_while_the_class_runs_has_a_camera_like_all_R063(
+    world: Any, node: Any, open_page: Any, until: Any
+) -> None:
+    """The other side of strictness: whoever is watched must also be seen."""
+    await _started(world, node, open_page)
+    await until(lambda: node.live.conductors.conducting())
+    view = await classroom.lesson_view(world.record, world.lesson_id)
+    await classroom.enrol(world.record, view.class_id, [world.people["outsider"]])
+    conductor, _ = node.live.conductors._running[world.lesson_id]
+    await until(lambda: world.people["outsider"] in conductor.watches, 10)
+    assert world.people["outsider"] in conductor.media.learners

@@ -1,0 +1,44 @@
+"""A face under another's name (R-064): what exchanging the template gets a cheat, what the record keeps of it."""
+
+from __future__ import annotations
+
+import pytest
+
+import classroom
+from classroom import WrongState
+
+
+async def test_a_face_cannot_be_exchanged_while_a_class_that_has_seen_it_runs_R064(world) -> None:
+    """The owner of the account passes the entry check, then enrols the substitute's face and leaves."""
+    me, late = world.learners
+    await world.start()
+    for person in (me, late):
+        await world.sit(person)
+    await world.flow(10)
+    await world.check(me)
+    with pytest.raises(WrongState):
+        await classroom.record_template(world.record, me, "template-of-a-substitute", "Dlib", 3)
+    assert await classroom.forget_template(world.record, me) == "template-0"
+    with pytest.raises(WrongState):
+        await classroom.record_template(world.record, me, "template-of-a-substitute", "Dlib", 3)
+    assert await classroom.template_of(world.record, me) is None
+    # Someone not judged yet may still put a bad picture right; and after the class so may everyone.
+    assert await classroom.record_template(world.record, late, "better", "Dlib", 3) == "template-1"
+    await world.end()
+    assert await classroom.record_template(world.record, me, "another", "Dlib", 3) is None
+
+
+async def test_the_ledger_says_which_template_a_face_was_compared_with_R056_R064(small_world) -> None:
+    """Exchanged between two lessons, it is another key in the evidence: visible to whoever asks later."""
+    world = small_world
+    me = world.learners[0]
+    keys = []
+    for template in ("mine", "a substitute's"):
+        await classroom.record_template(world.record, me, template, "Dlib", 3)
+        await world.start()
+        await world.sit(me)
+        await world.check(me)
+        entries = await classroom.evidence_of(world.record, world.lesson, me)
+        keys += [entry["body"]["template_key"] for entry in entries if entry["kind"] == "FACE"]
+        await world.end()
+    assert keys == ["mine", "a substitute's"]
