@@ -128,6 +128,29 @@ describe('the live channel', () => {
     expect(wire.connected).toBe(false)
   })
 
+  it('learns from a refused join that another window took the seat meanwhile', async () => {
+    wire.answers['join'] = () => Promise.resolve({ ok: false, error: { code: 'seat_taken', message: '', message_en: '' } })
+    open()
+    await settle()
+    expect(states.at(-1)).toBe('seat_ended')
+  })
+
+  it('is another window each time it is opened, the same one across reconnections (R-060)', async () => {
+    wire.answers['join'] = () => Promise.resolve({ ok: true, ...joined() })
+    open()
+    await settle()
+    wire.drop()
+    wire.connect()
+    await settle()
+    const [first, again] = wire.sent.filter((one) => one.name === 'join').map((one) => one.payload['window_id'])
+    expect(again).toBe(first)
+    wire = new FakeSocket()
+    wire.answers['join'] = () => Promise.resolve({ ok: true, ...joined() })
+    open()
+    await settle()
+    expect(wire.sent[0]?.payload['window_id']).not.toBe(first)
+  })
+
   it('gives up with the reason when joining can never succeed', async () => {
     wire.answers['join'] = () => Promise.resolve({ ok: false, error: { code: 'not_found', message: '没有', message_en: 'none' } })
     open()

@@ -53,15 +53,14 @@ const RECONNECT_MAX_MS = 3_000
 /** Codes after which trying again by itself cannot help. */
 const FINAL_CODES = new Set(['sign_in_required', 'not_found', 'bad_payload', 'consent_required', 'face_required'])
 
-/** This window's name in the lesson; lives in memory only, so a second tab is a second window. */
-export const windowId: string = makeId()
-
 /** 128 random bits as hex; `crypto.randomUUID` is missing outside secure contexts, getRandomValues is not. */
 export function makeId(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
 export class LessonSocket {
+  /** In memory only: a second tab is a second window, and so is this one when it takes a lost seat back. */
+  private readonly window_id = makeId()
   private readonly socket: Socket
   private joining = false
   private everJoined = false
@@ -102,11 +101,7 @@ export class LessonSocket {
       if (this.joining) this.waiting.push(envelope)
       else this.deliver(envelope)
     })
-    this.socket.on(SEAT_ENDED_EVENT, (ended: SeatEnded) => {
-      this.finished = true
-      this.events.connection({ state: 'seat_ended', reason: ended.reason })
-      this.socket.disconnect()
-    })
+    this.socket.on(SEAT_ENDED_EVENT, (ended: SeatEnded) => this.endSeat(ended.reason))
   }
 
   open(): void {
@@ -143,7 +138,7 @@ export class LessonSocket {
     try {
       const joined = await this.call('join', {
         lesson_id: this.lesson_id,
-        window_id: windowId,
+        window_id: this.window_id,
         since: this.since,
         as_role: this.as_role,
         ...(this.wall_slots === null ? {} : { wall_slots: this.wall_slots }),
@@ -163,7 +158,8 @@ export class LessonSocket {
     } catch (error) {
       this.joining = false
       if (this.finished) return
-      if (error instanceof CallError && FINAL_CODES.has(error.code)) this.refuse(error.code, error.message_zh, error.message_en)
+      if (error instanceof CallError && error.code === 'seat_taken') this.endSeat('second_window')
+      else if (error instanceof CallError && FINAL_CODES.has(error.code)) this.refuse(error.code, error.message_zh, error.message_en)
       else if (this.socket.connected) this.again()
     }
   }
@@ -194,6 +190,13 @@ export class LessonSocket {
       if (this.socket.connected) void this.join()
       else this.socket.connect()
     }, delay_ms)
+  }
+
+  private endSeat(reason: SeatEnded['reason']): void {
+    this.finished = true
+    clearTimeout(this.retry)
+    this.events.connection({ state: 'seat_ended', reason })
+    this.socket.disconnect()
   }
 
   private refuse(code: string, message_zh: string | null | undefined, message_en: string | null | undefined): void {
