@@ -11,6 +11,7 @@ from classroom.actions.quizzes import close_open
 from classroom.actions.settlement import settle
 from classroom.domain.errors import BadInput, NotFound, WrongState
 from classroom.domain.profile import profile_of
+from classroom.domain.roles import Role
 from classroom.ledger.entries import Draft
 from classroom.ledger.evidence_entries import LESSON_ENDED, LESSON_STARTED
 from classroom.lesson_views import lesson_view
@@ -38,7 +39,14 @@ async def create_lesson(
 
     async def change(work: UnitOfWork) -> str:
         training_class = await work.one(tables.classes, id=class_id)
-        await work.one(tables.people, id=instructor_id)
+        instructor = await work.one(tables.people, id=instructor_id)
+        if Role.INSTRUCTOR not in instructor["roles"] or await work.find(
+            tables.enrolments, class_id=class_id, person_id=instructor_id
+        ):
+            # A learner who starts, ends and asks in their own class would decide their own credit.
+            raise BadInput(
+                "授课教师必须具有教师身份，且不是本班学员。", "An instructor is one, and no learner of the class."
+            )
         profile = profile_of(training_class["profile"])
         if not 0 < planned_hours <= profile.daily_cap_hours:
             raise BadInput(

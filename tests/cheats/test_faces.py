@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import classroom
-from classroom import WrongState
+from classroom import BadInput, WrongState
 
 
 async def test_a_face_cannot_be_exchanged_while_a_class_that_has_seen_it_runs_R064(world) -> None:
@@ -42,3 +42,15 @@ async def test_the_ledger_says_which_template_a_face_was_compared_with_R056_R064
         keys += [entry["body"]["template_key"] for entry in entries if entry["kind"] == "FACE"]
         await world.end()
     assert keys == ["mine", "a substitute's"]
+
+
+async def test_a_learner_is_not_made_the_instructor_of_the_own_class_R065(small_world) -> None:
+    """Whoever starts, ends and pushes quizzes decides over credit: not somebody who earns it there."""
+    world = small_world
+    world.instructor, teacher = world.learners[0], world.instructor
+    with pytest.raises(BadInput):
+        await world.new_lesson()
+    world.instructor = teacher
+    await classroom.enrol(world.record, world.training_class, [teacher])
+    with pytest.raises(BadInput):
+        await world.new_lesson()
