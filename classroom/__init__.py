@@ -1,6 +1,6 @@
 """Classroom: people, rules, evidence, the hash-chained ledger, the database. Knows no packets, pixels or sockets."""
 
-from classroom.access import access_lesson, class_detail, classes_of, lessons_of, may_see_board
+from classroom.access import access_lesson, class_detail, classes_of, instructors_of, lessons_of, may_see_board
 from classroom.actions.accounts import (
     create_organisation,
     create_person,
@@ -60,6 +60,7 @@ from classroom.views import (
     ClassView,
     CourseView,
     FaceCheck,
+    InstructorView,
     LearnerProgress,
     LearnerView,
     LessonSnapshot,
@@ -89,6 +90,7 @@ __all__ = [
     "FACE",
     "FaceCheck",
     "FaceRequired",
+    "InstructorView",
     "LearnerProgress",
     "LearnerView",
     "LessonPlan",
@@ -146,6 +148,7 @@ __all__ = [
     "frame_taken",
     "give_consent",
     "has_consent",
+    "instructors_of",
     "learners_of",
     "lesson_facts",
     "lesson_snapshot",

@@ -13,7 +13,7 @@ from classroom.lesson_views import lesson_view
 from classroom.store import queries, tables
 from classroom.store.record import Record
 from classroom.store.unit_of_work import UnitOfWork
-from classroom.views import Actor, ClassDetail, ClassView, LearnerProgress, LessonView
+from classroom.views import Actor, ClassDetail, ClassView, InstructorView, LearnerProgress, LessonView
 
 
 async def _roles(work: UnitOfWork, actor: Actor, row: RowMapping) -> frozenset[Role]:
@@ -126,6 +126,19 @@ async def class_detail(record: Record, actor: Actor, class_id: str) -> ClassDeta
         ]
         lessons = [await lesson_view(work, each, await _roles(work, actor, each), actor.person_id) for each in rows]
         return ClassDetail(_class_view(row), learners, lessons)
+
+    return await record.read(look)
+
+
+async def instructors_of(record: Record, actor: Actor) -> list[InstructorView]:
+    """Instructors of the actor's own organisation, by name; for its organisers. Raises NotFound for anyone else."""
+
+    async def look(work: UnitOfWork) -> list[InstructorView]:
+        if Role.ORGANISER not in actor.roles:
+            raise NotFound()
+        people = await work.many(tables.people, organisation_id=actor.organisation_id)
+        found = [InstructorView(row["id"], row["name"]) for row in people if Role.INSTRUCTOR in row["roles"]]
+        return sorted(found, key=lambda each: (each.name, each.person_id))
 
     return await record.read(look)
 

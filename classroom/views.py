@@ -99,6 +99,14 @@ class ClassDetail:
 
 
 @dataclass(frozen=True)
+class InstructorView:
+    """Somebody who may be named as a lesson's instructor."""
+
+    person_id: str
+    name: str
+
+
+@dataclass(frozen=True)
 class CourseView:
     course_id: str
     title: str

@@ -34,6 +34,15 @@ async def test_r047_an_organiser_makes_a_class_enrols_people_and_plans_a_lesson(
     assert signed_in.status_code == 200
 
 
+async def test_r012_an_organiser_may_name_instructors_of_its_own_organisation_only(town: Any) -> None:
+    login, _ = town.ours.people["organiser"]
+    _, instructor_id = town.ours.people["instructor"]
+    rows = await (await town.ask(login, "GET", "/api/instructors")).get_json()
+    assert [row["person_id"] for row in rows] == [instructor_id]
+    learner, _ = town.ours.people["learner"]
+    assert (await town.ask(learner, "GET", "/api/instructors")).status_code == 404
+
+
 async def test_r071_a_lesson_longer_than_six_hours_is_refused(town: Any) -> None:
     login, _ = town.ours.people["organiser"]
     _, instructor_id = town.ours.people["instructor"]

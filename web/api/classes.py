@@ -19,6 +19,7 @@ from classroom import (
     create_lesson,
     create_person,
     enrol,
+    instructors_of,
 )
 from web.api.lessons import LessonRow, lesson_row
 from web.auth import current_actor
@@ -68,6 +69,11 @@ class CourseRow(BaseModel):
     category: str
     stage: str
     questions: int
+
+
+class InstructorRow(BaseModel):
+    person_id: str
+    name: str
 
 
 class ClassForm(BaseModel):
@@ -137,6 +143,14 @@ async def get_courses() -> list[CourseRow]:
         CourseRow(**{name: getattr(view, name) for name in CourseRow.model_fields})
         for view in await courses(current_parts().record)
     ]
+
+
+@blueprint.get("/api/instructors")
+@validate_response(list[InstructorRow])
+async def get_instructors() -> list[InstructorRow]:
+    """Whom an organiser may name as a lesson's instructor."""
+    found = await instructors_of(current_parts().record, current_actor())
+    return [InstructorRow(person_id=each.person_id, name=each.name) for each in found]
 
 
 @blueprint.get("/api/classes")
