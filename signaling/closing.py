@@ -104,7 +104,7 @@ class Closing:
             return False
         conductor = self._conductor
         record, lesson_id, fence = conductor.context.record, conductor.lesson_id, conductor.fence
-        await conductor.media.sample(now_ms)
+        await conductor.media.sample()
         await conductor.media.record(now_ms, all_of_it=True)
         await classroom.close_pings(record, lesson_id, now_ms, fence)
         if self._quiz_id is not None:

@@ -195,10 +195,10 @@ class Conductor:
         if now_s - self._sampled_at_s < SAMPLE_S:
             return
         self._sampled_at_s = now_s
-        await self.media.sample(now_ms)
+        await self.media.sample()
         for person_id, watch in self.watches.items():
             watch.camera(person_id in self.media.publishing)
-        await self.media.record(now_ms)
+        await self.media.record(self.context.clock_ms())
 
     async def _attend_looks(self, now_ms: int) -> None:
         await self.looks.attend(now_ms, new_ones=self._closing is None)

@@ -60,7 +60,7 @@ class MediaWatch:
         self.book = FlowBook(self.lesson.profile.ms("media_slack_s"))
         self._key = self.context.key(f"lesson:{{{self.lesson.lesson_id}}}:flows")
 
-    async def sample(self, now_ms: int) -> None:
+    async def sample(self) -> None:
         """Looks at all nodes once. Raises RedisError or a record's error; a media node that is away is a finding."""
         try:
             nodes = await self.context.media.nodes()
@@ -68,6 +68,9 @@ class MediaWatch:
         except MediaError as error:
             log.warning("media not sampled", lesson=self.lesson.lesson_id, reason=str(error))
             return
+        # The time of the answer, not of the question: a node that is just starting may let one wait for it, and what
+        # it carries must not look older than the node itself.
+        now_ms = self.context.clock_ms()
         await self._note_faults(now_ms, nodes, flows)
         cameras = {
             person_id: sample

@@ -43,15 +43,14 @@ class Wall:
     async def demand(self, window: Window, payload: CheckDemand) -> CheckDemanded:
         """One face check of one learner now, ahead of the planned ones."""
         seat, lesson, _ = window.require(*OVERSEERS)
-        if payload.person_id not in lesson.learner_ids:
-            raise Refusal(ErrorCode.NOT_FOUND)
+        await self._require_learners(window, [payload.person_id])
         check_id = await self._face_checks.demand(lesson.lesson_id, payload.person_id, seat.person_id)
         return CheckDemanded(check_id=check_id)
 
     async def notice(self, window: Window, payload: NoticeSend) -> Nothing:
         seat, lesson, _ = window.require(*OVERSEERS)
-        if payload.person_id is not None and payload.person_id not in lesson.learner_ids:
-            raise Refusal(ErrorCode.NOT_FOUND)
+        if payload.person_id is not None:
+            await self._require_learners(window, [payload.person_id])
         await classroom.post_notice(
             self._context.record,
             lesson.lesson_id,
@@ -68,10 +67,9 @@ class Wall:
         seat, lesson, _ = window.require(*OVERSEERS, Role.ORGANISER)
         if payload.subscription_id != wall_subscription_id(seat):
             raise Refusal(ErrorCode.NOT_FOUND)
+        await self._require_learners(window, [person for person in payload.slots.values() if person is not None])
         wanted: dict[str, str | None] = {}
         for slot, person_id in payload.slots.items():
-            if person_id is not None and person_id not in lesson.learner_ids:
-                raise Refusal(ErrorCode.NOT_FOUND)
             wanted[slot] = None if person_id is None else learner_publication_id(lesson.lesson_id, person_id)
         shown = await self._context.media.show(payload.subscription_id, wanted)
         set_to = {slot: _learner(lesson.lesson_id, state) for slot, state in shown.items()}
@@ -85,6 +83,14 @@ class Wall:
         )
         await self._log.append(lesson.lesson_id, [(f"slots:{secrets.token_hex(8)}", envelope)])
         return WallShown(shown=set_to)
+
+    async def _require_learners(self, window: Window, person_ids: list[str]) -> None:
+        """Refusal(NOT_FOUND) unless all are learners of the lesson, those enrolled since this window joined included."""
+        _, lesson, _ = window.sitting()
+        if not set(person_ids) <= set(lesson.learner_ids):
+            window.lesson = lesson = await classroom.access_lesson(self._context.record, window.actor, lesson.lesson_id)
+            if not set(person_ids) <= set(lesson.learner_ids):
+                raise Refusal(ErrorCode.NOT_FOUND)
 
 
 def _learner(lesson_id: str, state: dict[str, Any]) -> str | None:

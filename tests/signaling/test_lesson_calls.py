@@ -217,3 +217,16 @@ def test_every_code_has_a_sentence_in_both_languages() -> None:
     assert set(SENTENCES) == set(ErrorCode)
     for chinese, english in SENTENCES.values():
         assert any("\u4e00" <= c <= "\u9fff" for c in chinese) and english.isascii()
+
+
+async def test_a_learner_enrolled_during_the_class_can_be_reached(world: Any, node: Any, open_page: Any) -> None:
+    proctor = await open_page(world, "proctor", node)
+    await proctor.join(world.lesson_id)
+    late, stranger = world.people["outsider"], world.people["organiser"]
+    assert await proctor.refused("notice.send", person_id=stranger, text="x") == ErrorCode.NOT_FOUND
+    assert await proctor.refused("notice.send", person_id=late, text="x") == ErrorCode.NOT_FOUND
+    view = await classroom.lesson_view(world.record, world.lesson_id)
+    await classroom.enrol(world.record, view.class_id, [late])
+    await proctor.ok("notice.send", person_id=late, text="欢迎")
+    learner = await open_page(world, "outsider", node)
+    await learner.join(world.lesson_id)

@@ -19,6 +19,7 @@ class ScriptedMedia:
         self.present: list[NodeInfo] = []
         self.carried: list[Flow] = []
         self.away = False
+        self.now_ms = 0
 
     async def nodes(self) -> list[NodeInfo]:
         if self.away:
@@ -27,6 +28,11 @@ class ScriptedMedia:
 
     async def flows(self) -> list[Flow]:
         return self.carried
+
+
+async def sample(watch: MediaWatch, media: ScriptedMedia, at_ms: int) -> None:
+    media.now_ms = at_ms
+    await watch.sample()
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ async def watched(world: Any, node: Any) -> Any:
     flow = Flow(
         f"{world.lesson_id}.learner.{person_id}", person_id, "s_1", world.lesson_id, "video", None, 1, 1, 5, "m_1"
     )
-    watch = MediaWatch(replace(node.context, media=media), lesson, 1)
+    watch = MediaWatch(replace(node.context, media=media, clock_ms=lambda: media.now_ms), lesson, 1)
 
     async def faults() -> list[tuple[int, int]]:
         rows = await classroom.unsent_outbox(world.record, 1000)
@@ -56,27 +62,27 @@ async def test_a_node_back_under_its_name_is_a_fault_since_it_last_carried_us(wa
     media.present = [_node(t0 - 9000)]
     for n in range(1, 4):
         media.carried = [replace(flow, payload_bytes=100 * n)]
-        await watch.sample(t0 + 1000 * n)
+        await sample(watch, media, t0 + 1000 * n)
     media.carried = []  # it died; its registration lives on for a while
-    await watch.sample(t0 + 4000)
+    await sample(watch, media, t0 + 4000)
     media.carried = [replace(flow, payload_bytes=50)]  # the new one answers before it is seen to be new
-    await watch.sample(t0 + 8000)
+    await sample(watch, media, t0 + 8000)
     media.present = [_node(t0 + 7000)]
-    await watch.sample(t0 + 8300)
+    await sample(watch, media, t0 + 8300)
     assert await faults() == [(t0 + 3000, t0 + 8300)]
-    await watch.sample(t0 + 9300)
+    await sample(watch, media, t0 + 9300)
     assert len(await faults()) == 1
 
 
 async def test_a_node_that_stays_away_is_written_down_in_steps_without_holes(watched: Any) -> None:
     watch, media, flow, faults, t0 = watched
     media.present, media.carried = [_node(t0 - 9000)], [replace(flow, payload_bytes=100)]
-    await watch.sample(t0 + 1000)
+    await sample(watch, media, t0 + 1000)
     media.present, media.carried = [], []
     for n in range(2, 12):
-        await watch.sample(t0 + 1000 * n)
+        await sample(watch, media, t0 + 1000 * n)
     media.present = [_node(t0 + 11_500)]
-    await watch.sample(t0 + 12_000)
+    await sample(watch, media, t0 + 12_000)
     written = await faults()
     assert written[0][0] == t0 + 1000 and written[-1][1] == t0 + 12_000
     assert all(a[1] == b[0] for a, b in zip(written, written[1:], strict=False))
@@ -87,17 +93,17 @@ async def test_a_node_that_carried_nothing_of_ours_is_no_fault_of_this_lesson(wa
     watch, media, flow, faults, t0 = watched
     media.present = [_node(t0 - 9000)]
     media.carried = [replace(flow, room="l_other", publication_id="l_other.learner.p_x")]
-    await watch.sample(t0 + 1000)
+    await sample(watch, media, t0 + 1000)
     media.present, media.carried = [_node(t0 + 1500)], []
-    await watch.sample(t0 + 2000)
+    await sample(watch, media, t0 + 2000)
     assert await faults() == []
 
 
 async def test_nobody_is_taken_for_silent_while_the_nodes_cannot_be_asked(watched: Any) -> None:
     watch, media, flow, faults, t0 = watched
     media.present, media.carried = [_node(t0 - 9000)], [replace(flow, payload_bytes=100)]
-    await watch.sample(t0 + 1000)
+    await sample(watch, media, t0 + 1000)
     assert watch.publishing
     media.away = True
-    await watch.sample(t0 + 10_000)
+    await sample(watch, media, t0 + 10_000)
     assert watch.publishing and await faults() == []
