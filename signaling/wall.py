@@ -85,7 +85,7 @@ class Wall:
         return WallShown(shown=set_to)
 
     async def _require_learners(self, window: Window, person_ids: list[str]) -> None:
-        """Refusal(NOT_FOUND) unless all are learners of the lesson, those enrolled since this window joined included."""
+        """Refusal(NOT_FOUND) unless all are learners of the lesson, late enrolments included."""
         _, lesson, _ = window.sitting()
         if not set(person_ids) <= set(lesson.learner_ids):
             window.lesson = lesson = await classroom.access_lesson(self._context.record, window.actor, lesson.lesson_id)

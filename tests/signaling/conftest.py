@@ -291,7 +291,7 @@ async def spawn_node(
         argument = json.dumps({**settings, "node_id": name, "port": port})
         process = _start(port, argument)
         started.append(process)
-        await until(lambda: _accepts(port), 20)
+        await until(lambda: _accepts(port), 60)
         return process
 
     yield spawn

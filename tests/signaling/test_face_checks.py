@@ -66,7 +66,7 @@ def start_media(redis_url: str, redis_prefix: str, free_port: Callable[[], int])
                 "node_id": "m_test",
             }
         started.append(_start(HERE.parent / "media" / "node_process.py", settings))
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while True:
             try:
                 if httpx.get(f"{settings['control_url']}/healthz", timeout=1, trust_env=False).is_success:
