@@ -13,8 +13,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
+import schemathesis
 from redis.asyncio import Redis
 
 import classroom
@@ -181,3 +183,30 @@ async def test_device_check_hands_out_a_grant_of_the_node_that_is_up(
     assert grant["url"] == f"{platform.media_url}/whip/{grant['id']}"
     nodes = (await api.call("GET", "/api/media-health"))["nodes"]
     assert [node["public_url"] for node in nodes] == [platform.media_url]
+
+
+async def test_no_request_makes_the_api_fail(platform: Settings, record: Record, api: Api) -> None:
+    """Whatever the API's own description allows, and much that it does not, is answered with a coded refusal."""
+    organisation = await classroom.create_organisation(record, "fuzz", "enterprise")
+    await classroom.create_person(record, "fuzz.o", PASSWORD, "组织", {"organiser", "learner"}, organisation)
+    await api.sign_in("fuzz.o", PASSWORD)
+    await asyncio.to_thread(_fuzz, platform.own_url, api.token)
+    assert (await api.call("GET", "/api/me"))["person"]["name"] == "组织"
+
+
+def _fuzz(base_url: str, token: str) -> None:
+    schema = schemathesis.openapi.from_url(f"{base_url}/api/openapi.json")
+    operations = [result.ok() for result in schema.get_all_operations()]
+    for operation in operations:
+        if operation.path == "/api/sign-out":
+            continue
+
+        @hypothesis.given(case=operation.as_strategy())
+        @hypothesis.settings(max_examples=12, deadline=None, database=None)
+        def ask(case: Any) -> None:
+            response = case.call(headers={"Authorization": f"Bearer {token}"})
+            if response.status_code >= 500:
+                assert response.json()["error"]["code"] in ("judge_busy", "media_unavailable"), case.as_curl_command()
+
+        ask()
+    assert len(operations) > 20
