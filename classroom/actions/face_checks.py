@@ -100,6 +100,9 @@ async def frame_taken(
 async def record_face_check(record: Record, check_id: str, verdict: Mapping[str, Any]) -> bool:
     """Writes the verdict once: rule, ledger, outbox. Returns False when this check had a verdict before.
 
+    NOT_JUDGED on a frame that was taken is our own failure and no last word: the judge's, when it comes after all, is
+    written beside it, so that a cheat gains nothing from a busy judge.
+
     `verdict` has `outcome` and whatever else the judge knows (distance, model, threshold, faces, size, ...); all of it
     is kept in the ledger. A verdict on a frame taken before the end of the lesson counts when it comes soon after; the
     lesson is then settled anew. Raises BadInput for an unknown outcome, WrongState when it or its frame comes too late,
@@ -118,7 +121,9 @@ async def record_face_check(record: Record, check_id: str, verdict: Mapping[str,
         person_id = check["person_id"]
         await work.lock_heads([lesson.chain_of(person_id)])
         check = await work.one(tables.face_checks, id=check_id)
-        if check["outcome"] is not None:
+        before = check["outcome"]
+        given_up = before == Outcome.NOT_JUDGED and check["taken_at_ms"] is not None
+        if before is not None and not (given_up and outcome is not Outcome.NOT_JUDGED):
             return False
         at_ms = check["asked_at_ms"] if check["taken_at_ms"] is None else check["taken_at_ms"]
         ended_ms = lesson.row["ended_at_ms"]

@@ -54,3 +54,27 @@ async def test_a_learner_is_not_made_the_instructor_of_the_own_class_R065(small_
     await classroom.enrol(world.record, world.training_class, [teacher])
     with pytest.raises(BadInput):
         await world.new_lesson()
+
+
+async def test_a_verdict_that_was_given_up_still_counts_when_it_comes_R064(world) -> None:
+    """The judge was busy for a minute and the conductor gave up waiting; then it says that it was somebody else."""
+    me = world.learners[0]
+    await world.start()
+    await world.sit(me)
+    await world.flow(10)
+    await world.check(me)
+    await world.flow(60)
+    now_ms = world.clock.now_ms
+    check = await classroom.open_face_check(world.record, world.lesson, me, None, None, now_ms)
+    await classroom.frame_taken(world.record, check, "ab" * 32, 7, 9, now_ms)
+    await world.flow(60)
+    assert await classroom.record_face_check(world.record, check, {"outcome": "NOT_JUDGED"})
+    assert not await classroom.record_face_check(world.record, check, {"outcome": "NOT_JUDGED"})
+    await world.ping(me)
+    assert (await classroom.credit_of(world.record, world.lesson, me)).credited_ms == 120_000
+    assert await classroom.record_face_check(world.record, check, {"outcome": "MISMATCH"})
+    assert not await classroom.record_face_check(world.record, check, {"outcome": "MATCH"})
+    report = await classroom.credit_of(world.record, world.lesson, me)
+    assert (report.credited_ms, report.alarm) == (0, "face_mismatch")
+    await world.end()
+    assert (await classroom.verify_lesson(world.record, world.lesson)).result == "identical"
