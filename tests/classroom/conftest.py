@@ -48,7 +48,14 @@ def sqlite_url(empty_database: Path, tmp_path: Path) -> str:
 
 
 async def _administrate(postgres_url: str, statement: str) -> None:
-    connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+    for attempt in range(100):
+        try:
+            connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
+            break
+        except asyncpg.CannotConnectNowError:  # the port is open, the server still starting
+            if attempt == 99:
+                raise
+            await asyncio.sleep(0.1)
     try:
         await connection.execute(statement)
     finally:
