@@ -33,7 +33,7 @@ from signaling.context import Context, connect_redis
 from signaling.protocol import ENVELOPE_EVENT, LESSON_NAMESPACE, SEAT_ENDED_EVENT
 from signaling.server import LiveServer, make_server
 
-WITHIN_S = 6.0
+WITHIN_S = 20.0  # generous: these tests share their cores with others
 WEB_NODE = Path(__file__).with_name("web_node.py")
 
 

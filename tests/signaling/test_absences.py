@@ -87,11 +87,11 @@ async def test_redis_restarts_and_every_window_still_hears_everything_once(
     ping = (await one.hears("ping.opened"))["ping"]
     wanted = [str(n) for n in range(30)]
     for page in (one, two):
-        await until(lambda page=page: len(page.of_type("notice.posted")) >= 30, 15)
+        await until(lambda page=page: len(page.of_type("notice.posted")) >= 30, 30)
         assert [data["text"] for data in page.of_type("notice.posted")] == wanted
         assert page.disconnects == 0
     assert ping["ping_id"]
-    await until(lambda: any(node.live.conductors.conducting() for node in nodes), 10)
+    await until(lambda: any(node.live.conductors.conducting() for node in nodes), 30)
     await one.ok("chat.send", client_id="client-id-1", text="还在")
     await two.hears("chat.posted")
 
@@ -132,7 +132,7 @@ async def test_windows_of_a_killed_node_are_found_gone(
 
     await until(lambda: connected() and connected()[-1])
     doomed.kill()
-    await until(lambda: not connected()[-1], 12)
+    await until(lambda: not connected()[-1], 30)
     back = await open_page(world, "l1", heir, window_id=learner.window_id)
     await back.join(world.lesson_id)
     await until(lambda: connected()[-1])

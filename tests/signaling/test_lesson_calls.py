@@ -82,7 +82,7 @@ async def test_chat_reaches_everyone_once_however_often_it_is_sent(world: Any, n
 
 
 async def _heard_texts(page: Any, texts: list[str]) -> None:
-    for _ in range(300):
+    for _ in range(1000):
         heard = [data["message"]["text"] for data in page.of_type("chat.posted")]
         if len(heard) >= len(texts):
             break
@@ -97,7 +97,7 @@ async def test_a_hand_and_a_notice(world: Any, node: Any, open_page: Any) -> Non
     for page in (learner, other, teacher):
         await page.join(world.lesson_id)
     await learner.ok("hand.raise", raised=True)
-    for _ in range(300):
+    for _ in range(1000):
         rows = [d["participant"] for d in teacher.of_type("participant.changed")]
         if any(row["hand_raised"] for row in rows if row["person_id"] == world.people["l1"]):
             break
@@ -141,7 +141,7 @@ async def test_a_class_runs_from_start_to_end_over_sockets(world: Any, node: Any
     progress = await teacher.hears("quiz.progress")
     assert progress["quiz_id"] == quiz_id
     await teacher.ok("quiz.close", quiz_id=quiz_id)
-    for _ in range(300):
+    for _ in range(1000):
         results = [r for r in diligent.of_type("quiz.closed") if r["items"]]
         if results:
             break
@@ -153,7 +153,7 @@ async def test_a_class_runs_from_start_to_end_over_sockets(world: Any, node: Any
 
     await teacher.ok("class.end")
     ending = await diligent.hears("class.ending")
-    ended = await diligent.hears("class.ended", within_s=10)
+    ended = await diligent.hears("class.ended", within_s=30)
     assert ended["lesson"]["state"] == "ended"
     assert ended["lesson"]["ended_at_ms"] <= ending["ends_by_ms"] + 1500
     for page in (teacher, diligent, idle):

@@ -158,11 +158,11 @@ async def test_a_killed_conductor_is_followed_by_another_and_its_absence_is_a_fa
     back = await open_page(world, "l1", heir, window_id=learner.window_id)
     joined = await back.join(world.lesson_id, since=seq)
     assert joined["lesson"]["state"] == "live"
-    await until(lambda: heir.live.conductors.conducting() == [world.lesson_id], 8)
-    fault = await back.hears("fault.recorded", within_s=8)
-    assert time.monotonic() - killed_s < 8
+    await until(lambda: heir.live.conductors.conducting() == [world.lesson_id], 30)
+    fault = await back.hears("fault.recorded", within_s=30)
+    assert time.monotonic() - killed_s < 15
     assert fault["what"] == "conductor_absent" and fault["to_ms"] - fault["from_ms"] >= 3000
-    later = await back.hears("ping.opened", within_s=10)
+    later = await back.hears("ping.opened", within_s=30)
     assert later["ping"]["ping_id"] != ping["ping"]["ping_id"]
     entries = await classroom.evidence_of(world.record, world.lesson_id, world.people["l1"])
     assert not [e for e in entries if e.get("body", {}).get("outcome") == "missed"], entries
@@ -201,4 +201,4 @@ async def test_only_one_of_two_nodes_conducts(world: Any, make_node: Any, open_p
     conducting = next(node for node in nodes if node.live.conductors.conducting())
     other = next(node for node in nodes if node is not conducting)
     await conducting.stop()
-    await until(lambda: other.live.conductors.conducting() == [world.lesson_id], 4)
+    await until(lambda: other.live.conductors.conducting() == [world.lesson_id], 15)
