@@ -8,7 +8,9 @@ question is a positive evidence too. A negative evidence ends the confirmation u
 * a missed ping, unless a fault of the server (and the time learners need to be back) overlaps its window (R-065);
 * media that stops for longer than `media_slack_s`, outside such a fault.
 
-UNSURE, NO_FRAME and NOT_JUDGED are neutral. A fault of the server excuses what is missing; it never stands in for a
+UNSURE and NO_FRAME are neutral one by one, but `unresolved_looks` of them in a row are a negative: otherwise a client
+that answers key-frame requests only when it suits would choose which checks succeed (R-058, R-064). NOT_JUDGED is the
+platform's own failure and always neutral. A fault of the server excuses what is missing; it never stands in for a
 positive evidence: time inside a fault is credited only like any other, between two positive evidences at most
 `max_gap_s` apart.
 """
@@ -26,15 +28,17 @@ from classroom.domain.profile import RuleProfile
 FACE_MISMATCH = "face_mismatch"
 NO_FACE = "no_face"
 MANY_FACES = "many_faces"
+UNSURE = "unsure"
 PING_MISSED = "ping_missed"
 MEDIA_STOPPED = "media_stopped"
 
 #: Worst first: which reason is named when several hold.
-SEVERITY = (FACE_MISMATCH, MANY_FACES, NO_FACE, PING_MISSED, MEDIA_STOPPED)
+SEVERITY = (FACE_MISMATCH, MANY_FACES, NO_FACE, UNSURE, PING_MISSED, MEDIA_STOPPED)
 
 _AT_ONCE = {Outcome.MISMATCH: FACE_MISMATCH, Outcome.SPOOF_SUSPECTED: FACE_MISMATCH}
 _DOUBTS = {Outcome.NO_FACE: NO_FACE, Outcome.MANY_FACES: MANY_FACES}
 DECISIVE = frozenset({Outcome.MATCH, *_AT_ONCE, *_DOUBTS})
+_UNRESOLVED = frozenset({Outcome.UNSURE, Outcome.NO_FRAME})
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ def marks(profile: RuleProfile, evidence: Iterable[Evidence], horizon_ms: int) -
             negative[at_ms] = reason
 
     _weigh_faces(profile, faces, against)
+    _weigh_unresolved(profile, faces, excused, against)
     for e in facts:
         if e.kind is Kind.PING and e.outcome == MISSED and not overlaps((e.from_ms, e.to_ms), excused):
             against(e.to_ms, PING_MISSED)
@@ -107,6 +112,19 @@ def _weigh_faces(profile: RuleProfile, faces: list[Evidence], against: Callable[
             lifted = lifted and all(o.outcome == Outcome.MATCH for o in later if o.at_ms == later[0].at_ms)
             if not lifted:
                 against(e.at_ms, _DOUBTS[outcome])
+
+
+def _weigh_unresolved(
+    profile: RuleProfile, faces: list[Evidence], excused: list[Span], against: Callable[[int, str], None]
+) -> None:
+    in_a_row = 0
+    for e in faces:
+        if e.outcome in DECISIVE:
+            in_a_row = 0
+        elif e.outcome in _UNRESOLVED and not overlaps((e.at_ms, e.at_ms + 1), excused):
+            in_a_row += 1
+            if in_a_row >= profile.unresolved_looks:
+                against(e.at_ms, UNSURE)
 
 
 def _media_stops(profile: RuleProfile, covered: list[Span], horizon_ms: int) -> list[int]:

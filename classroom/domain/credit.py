@@ -17,6 +17,7 @@ from classroom.domain.attendance import (
     NO_FACE,
     PING_MISSED,
     SEVERITY,
+    UNSURE,
     Marks,
     marks,
 )
@@ -38,6 +39,7 @@ _ASKS = {
     FACE_MISMATCH: "wait_for_proctor",
     MANY_FACES: "alone_please",
     NO_FACE: "look_at_camera",
+    UNSURE: "look_at_camera",
     PING_MISSED: "look_at_camera",
     MEDIA_STOPPED: "turn_on_camera",
 }

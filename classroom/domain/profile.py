@@ -50,6 +50,7 @@ class RuleProfile:
     face_interval_s: float = 300.0
     relook_s: float = 45.0  # a check that was not a MATCH is repeated after this long
     relook_window_s: float = 120.0  # a doubt (no face, many faces) is lifted by a MATCH within this long
+    unresolved_looks: int = 3  # so many checks in a row without a verdict on the face count against the learner
     max_gap_s: float = 420.0  # two positive evidences further apart than this prove nothing between them
     max_face_age_s: float = 900.0  # after this long without a MATCH, answers alone prove nothing
     media_interval_s: float = 30.0  # how often media flows are sampled

@@ -30,6 +30,7 @@ SHANXI = RuleProfile(
         "face_interval_s": f"{_OURS} for {_SHANXI}（七）人脸识别、学习图像抓拍; R-057, R-058; P-017 asks ≤ 15 min",
         "relook_s": f"{_OURS} for {_SHANXI}（七）实时人离线断; R-063",
         "relook_window_s": f"{_OURS} for {_SHANXI}（七）实时人离线断; R-063",
+        "unresolved_looks": f"{_OURS} for {_SHANXI}（七）防止代学; R-058, R-064",
         "max_gap_s": f"{_OURS} for {_SHANXI}（七）实时人离线断; R-063",
         "max_face_age_s": f"{_OURS}; P-017: driver training takes a snapshot every 15 min",
         "media_interval_s": _OURS,

@@ -248,3 +248,23 @@ def test_shanxi_numbers_name_their_clauses() -> None:
     assert (SHANXI.questions_per_hour, SHANXI.pass_score) == (5, 80)
     numbers = {name for name, value in SHANXI.to_dict().items() if isinstance(value, int | float)}
     assert numbers - set(SHANXI.clauses) == {"version", "clock_factor"}
+
+
+@pytest.mark.parametrize("outcome", ["UNSURE", "NO_FRAME"])
+def test_checks_that_never_resolve_end_the_confirmation(outcome: str) -> None:
+    """R-058, R-064: who answers key-frame requests only when it suits may not choose which checks succeed."""
+    looks = [face(at_s, outcome) for at_s in (250, 300, 350)]
+    report = judged(media(), face(10), ping(200), *looks, ping(400), ping(600))
+    assert credited_s(report) == [(10, 200)]
+    assert reasons(report)["unsure"] == END_S - 350 + 150
+    assert judged(media(), face(10), ping(200), *looks[:2], ping(400)).credited_ms == s(390)
+    assert credited_s(judged(media(), face(10), ping(200), *looks, face(360), ping(500))) == [(10, 200), (360, 500)]
+
+
+def test_our_own_failures_to_judge_never_count_against_a_learner() -> None:
+    """R-095: NOT_JUDGED is the platform's; and what falls into a recorded fault is excused."""
+    looks = [face(at_s, "NOT_JUDGED") for at_s in (250, 270, 290, 310)]
+    assert judged(media(), face(10), ping(200), *looks, ping(400)).credited_ms == s(390)
+    dark = [face(at_s, "NO_FRAME") for at_s in (250, 270, 290)]
+    fault = ev.fault(s(240), s(300), "media_node")
+    assert judged(media(), face(10), ping(200), *dark, fault, ping(400)).credited_ms == s(390)
