@@ -54,12 +54,13 @@ def up(
     demo: Annotated[bool, typer.Option("--demo", help="With a demo class in progress.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
     port: Annotated[int | None, typer.Option(help="Of the page.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show routine lines too.")] = False,
 ) -> None:
     """Starts and supervises the whole platform on this machine."""
     from web.up import run_up
 
     settings = read_settings(demo=demo or None, data_dir=data_dir, web_port=port)
-    asyncio.run(run_up(settings))
+    asyncio.run(run_up(settings, verbose=verbose))
 
 
 Standby = Annotated[bool, typer.Option("--standby", hidden=True, help="Get ready, then wait for a line of input.")]

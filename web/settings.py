@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from web.key_files import KeyFiles
 
+WILDCARDS = ("0.0.0.0", "::")
 Words = Annotated[list[str], NoDecode]
 
 
@@ -32,8 +33,8 @@ class Settings(BaseSettings):
 
     web_url: str = ""  # what people type; default http://{host}:{web_port}
     media_public_url: str = ""  # where browsers reach WHIP/WHEP; default http://{host}:{media_port}
-    media_control_url: str = ""  # where web nodes reach the node; default the public one
-    media_public_ips: Words = []  # ICE candidates; default [host]
+    media_control_url: str = ""  # where web nodes reach the node; default this machine
+    media_public_ips: Words = []  # ICE candidates; default the host, or every interface's
     media_node_id: str = ""  # default: made from the machine's name and the port
 
     database_url: str = ""  # default: SQLite in data_dir
@@ -85,26 +86,32 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'anke.sqlite3'}"
 
     @property
+    def reached_at(self) -> str:
+        """The address by which this machine reaches its own listeners; a wildcard is no address to connect to."""
+        return "127.0.0.1" if self.host in WILDCARDS else self.host
+
+    @property
     def own_url(self) -> str:
-        return (self.web_url or f"http://{self.host}:{self.web_port}").rstrip("/")
+        return (self.web_url or f"http://{self.reached_at}:{self.web_port}").rstrip("/")
 
     @property
     def media_url(self) -> str:
-        return (self.media_public_url or f"http://{self.host}:{self.media_port}").rstrip("/")
+        return (self.media_public_url or f"http://{self.reached_at}:{self.media_port}").rstrip("/")
 
     @property
     def media_control(self) -> str:
-        return (self.media_control_url or self.media_url).rstrip("/")
+        return (self.media_control_url or f"http://{self.reached_at}:{self.media_port}").rstrip("/")
 
     @property
     def media_ips(self) -> list[str]:
-        return self.media_public_ips or [self.host]
+        """Addresses of the node's ICE candidates; empty: those of every interface."""
+        return self.media_public_ips or ([] if self.host in WILDCARDS else [self.host])
 
     @property
     def origins(self) -> list[str]:
         """Origins whose pages may write to us and reach the media node: our own under each of its loopback names."""
         own = [self.own_url]
-        if self.host in ("127.0.0.1", "localhost"):
+        if self.reached_at in ("127.0.0.1", "localhost"):
             own += [f"http://127.0.0.1:{self.web_port}", f"http://localhost:{self.web_port}"]
         return list(dict.fromkeys(own + [origin.rstrip("/") for origin in self.allowed_origins]))
 

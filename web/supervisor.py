@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -28,6 +29,8 @@ HEALTH_PATIENCE_S = 90.0
 REDIS_PATIENCE_S = 15.0
 MIGRATION_PATIENCE_S = 120.0
 NAME_WIDTH = 6
+# Redis' own lines: process id, role (C child, S replica, M master, X sentinel), time.
+ROUTINE_REDIS = re.compile(r"\d+:([CSMX] |signal-handler )")
 
 Say = Callable[[str, str], None]
 
@@ -106,6 +109,13 @@ def line_printer(stream: TextIO) -> Say:
     return say
 
 
+def routine(name: str, line: str) -> bool:
+    """Whether a line only says that all is as usual: it belongs in the log, not before a person's eyes."""
+    if name == "redis":
+        return ROUTINE_REDIS.match(line) is not None
+    return " level=info " in line or " level=debug " in line or (name != "anke" and not line.strip())
+
+
 class Supervisor:
     """Starts, watches and stops the parts. Use as: `await start()`, then `await stopped()`, then `await stop()`."""
 
@@ -134,6 +144,7 @@ class Supervisor:
         refuse_taken_ports(self.settings)
         try:
             for plan in self.plans():
+                self._say("anke", f"starting {plan.name}")
                 self.children[plan.name] = child = Child(plan, self.settings.run_dir, self._say)
                 await child.start()
                 if plan.name == "redis":
@@ -210,7 +221,9 @@ class Supervisor:
 def read_health(settings: Settings, timeout_s: float = 2.0) -> dict[str, object] | None:
     """The web node's health when everything is well, else None."""
     try:
-        with urllib.request.urlopen(f"http://{settings.host}:{settings.web_port}/healthz", timeout=timeout_s) as answer:
+        with urllib.request.urlopen(
+            f"http://{settings.reached_at}:{settings.web_port}/healthz", timeout=timeout_s
+        ) as answer:
             facts: dict[str, object] = json.load(answer)
             return facts
     except (OSError, urllib.error.URLError, ValueError):

@@ -7,10 +7,12 @@ SIGKILL leaves no half-alive child holding a job.
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable
 
 import structlog
 from celery import Celery
+from celery.platforms import SecurityWarning
 from celery.signals import worker_process_init, worker_ready
 
 import proctor
@@ -49,6 +51,8 @@ def make_worker(settings: Settings) -> Celery:
 def run_worker(settings: Settings, standby: Callable[[], None] | None = None) -> None:
     """Serves jobs until SIGTERM, which lets the running one finish. `standby` is called when all is imported."""
     configure_log(settings.log_level)
+    # Celery warns of root because pickled jobs could run anything; ours are JSON only (web.queue).
+    warnings.filterwarnings("ignore", category=SecurityWarning)
     if standby is not None:
         standby()
     queue = make_worker(settings)

@@ -89,3 +89,15 @@ def test_a_web_node_starts_without_what_it_does_not_need(module: str) -> None:
     command = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_wildcard_host_is_listened_on_but_never_connected_to(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, host="0.0.0.0")
+    assert settings.own_url == "http://127.0.0.1:8080"
+    assert settings.media_control == "http://127.0.0.1:8081"
+    assert settings.media_ips == [], "the node then offers every interface's address"
+    public = Settings(
+        data_dir=tmp_path, host="0.0.0.0", media_public_url="https://m.example/", media_public_ips="1.2.3.4"
+    )
+    assert (public.media_url, public.media_ips) == ("https://m.example", ["1.2.3.4"])
+    assert public.media_control == "http://127.0.0.1:8081"

@@ -18,7 +18,7 @@ import pytest
 from web.child import Child, ChildPlan
 from web.demo.headless import free_ports
 from web.settings import Settings
-from web.supervisor import StartRefused, Supervisor, read_health, refuse_taken_ports
+from web.supervisor import StartRefused, Supervisor, read_health, refuse_taken_ports, routine
 
 COUNTER = "import time; print('at work', flush=True); time.sleep(60)"
 STANDBY = "import sys, time; sys.stdin.readline(); print('took over', flush=True); time.sleep(60)"
@@ -111,3 +111,20 @@ async def test_a_part_that_keeps_dying_is_tried_less_and_less_often(tmp_path: Pa
         await child.stop()
     waits = [line.rsplit(" in ", 1)[1] for line in said if "exit code 7" in line]
     assert waits[:3] == ["0.3 s", "0.6 s", "1.2 s"]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "hidden"),
+    [
+        ("web", "timestamp=2026-11-23T03:14:53Z level=info event=x", True),
+        ("web", "timestamp=2026-11-23T03:14:53Z level=warning event=x", False),
+        ("web", "Traceback (most recent call last):", False),
+        ("web", "ended (killed by SIGKILL); starts again in 0.3 s", False),
+        ("redis", "4712:M 23 Nov 2026 03:53:39.190 # User requested shutdown...", True),
+        ("redis", "ended (killed by SIGKILL); starts again in 0.3 s", False),
+        ("redis", "*** FATAL CONFIG FILE ERROR (Redis 6.2.14) ***", False),
+        ("anke", "", False),
+    ],
+)
+def test_the_terminal_shows_what_is_not_routine(name: str, line: str, hidden: bool) -> None:
+    assert routine(name, line) is hidden

@@ -119,6 +119,7 @@ async def _play_once(settings: Settings, parts: Parts) -> None:
     chair = StandingChair(make_context(parts), parts.record, lesson_id, ground.people[INSTRUCTOR.login])
     demo = DemoClass(settings.own_url, lesson_id, cast, ground.cohort, chair, start_with=START_WITH)
     await parts.redis.set(CURRENT_LESSON_KEY, lesson_id)
+    print(f"a class begins: {settings.own_url}", flush=True)
     told_s = 0.0
 
     def look() -> None:
