@@ -23,7 +23,6 @@ from web.settings import Settings
 # Web nodes use plain keys, as in production: a database of their own keeps other tests' keys away.
 REDIS_DATABASE = 9
 PASSWORD = "a-long-password"
-PATIENCE_S = 30.0
 
 
 @dataclass
@@ -120,7 +119,8 @@ async def town(web_settings: Settings, founded: tuple[Path, Organisation, Organi
     record = open_settings_record(web_settings)
     try:
         app = compose(web_settings)
-        async with app.test_app(startup_timeout=PATIENCE_S, shutdown_timeout=PATIENCE_S):
-            yield Town(web_settings, record, app, ours, theirs)
+        await app.startup()
+        yield Town(web_settings, record, app, ours, theirs)
+        await app.shutdown()
     finally:
         await record.close()
