@@ -28,7 +28,7 @@ const en: Messages = {
     seconds: '{n} s',
     demoClock: 'Demo clock ×{factor}',
     demoClockWhy: 'The demo class shortens every duration to 1/{factor}; the rules are the same.',
-    showing: '{n} in all',
+    showAll: 'Show all {n}',
   },
   role: { learner: 'Learner', instructor: 'Instructor', proctor: 'Proctor', organiser: 'Organiser' },
   nav: {

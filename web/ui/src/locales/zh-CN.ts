@@ -26,7 +26,7 @@ const zh = {
     seconds: '{n} 秒',
     demoClock: '演示时钟 ×{factor}',
     demoClockWhy: '演示课堂把各项时长缩短为 1/{factor}，规则不变。',
-    showing: '共 {n} 项',
+    showAll: '显示全部 {n} 节',
   },
   role: { learner: '学员', instructor: '讲师', proctor: '监考员', organiser: '使用单位' },
   nav: {
