@@ -47,6 +47,7 @@ class Settings(BaseSettings):
 
     demo: bool = False
     clock_factor: float = Field(default=11.25, ge=1, le=60)  # of the demo class only: 2700 s an hour / 11.25 = 240 s
+    keep_demo_data: bool = False  # the headless demo then leaves its data directory for a look
     demo_learners: int = Field(default=12, ge=3, le=12)
 
     operator_models: Path | None = None  # folder with models an operator may add (anti-spoofing)

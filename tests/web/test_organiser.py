@@ -51,6 +51,18 @@ async def test_r071_a_lesson_longer_than_six_hours_is_refused(town: Any) -> None
     assert refused.status_code == 400
 
 
+async def test_a_lesson_needs_somebody_who_is_an_instructor(town: Any) -> None:
+    login, _ = town.ours.people["organiser"]
+    lesson = {"title": "第二课", "starts_at_ms": 5_000, "hours": 1}
+    for stranger in ("p_nobody", town.ours.people["proctor"][1], town.ours.people["learner"][1]):
+        refused = await town.ask(
+            login, "POST", f"/api/classes/{town.ours.class_id}/lessons", {**lesson, "instructor_id": stranger}
+        )
+        assert refused.status_code in (404, 422), stranger
+    rows = await (await town.ask(login, "GET", "/api/lessons")).get_json()
+    assert [row["lesson_id"] for row in rows] == [town.ours.lesson_id]
+
+
 async def test_a_class_needs_a_known_course_and_profile(town: Any) -> None:
     login, _ = town.ours.people["organiser"]
     for body in (

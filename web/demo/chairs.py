@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import classroom
-from media import MediaControl, MediaError
+from media import MediaError
 from media.tokens import Act, mint
 from signaling.closing import ask_to_close
 from signaling.context import Context, epoch_ms
@@ -45,6 +45,10 @@ class SignedInChair:
         publish = (await self._seat.call("media.renew"))["publish"]
         return {"url": publish[0]["url"], "token": publish[0]["token"]} if publish else None
 
+    async def lecture_lost(self) -> bool:
+        """Nobody else can sign in as the instructor here; a dead node ends the encoder by itself."""
+        return False
+
     async def end_class(self) -> None:
         if not self._ended:
             await self._insist("class.end")
@@ -83,11 +87,10 @@ class StandingChair:
         return view.planned_s
 
     async def lecture_grant(self) -> dict[str, Any] | None:
-        media: MediaControl = self._context.media
         name = lecture_id(self._lesson_id)
         try:
-            node = await media.node()
-            if any(flow.publication_id == name and flow.holder != self._holder for flow in await media.flows()):
+            node = await self._context.media.node()
+            if await self._holders() - {self._holder}:
                 return None
         except MediaError as error:
             raise RuntimeError(str(error)) from error
@@ -102,6 +105,17 @@ class StandingChair:
             lifetime_ms=TOKEN_LIFETIME_MS,
         )
         return {"url": f"{node.public_url}/whip/{name}", "token": token}
+
+    async def lecture_lost(self) -> bool:
+        """A visitor who went live as the instructor has replaced the encoder, which does not notice by itself."""
+        try:
+            return self._holder not in await self._holders()
+        except MediaError:
+            return False
+
+    async def _holders(self) -> set[str]:
+        name = lecture_id(self._lesson_id)
+        return {flow.holder for flow in await self._context.media.flows() if flow.publication_id == name}
 
     async def end_class(self) -> None:
         if not await self.class_ended():

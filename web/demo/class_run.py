@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 # Two processes import WebRTC at a time: more would only make each other late on two cores.
 ARRIVALS_AT_ONCE = 2
 ARRIVAL_PATIENCE_S = 60.0
-ENCODER_PATIENCE_S = 20.0
+ENCODER_WATCH_S = 3.0
 ENCODER_RETRY_S = 0.7
 ENCODER_ASIDE_S = 2.0
 CLOSING_PATIENCE_S = 60.0  # the conductor asks one last ping and one last picture of everybody
@@ -39,6 +39,9 @@ class Chair(Protocol):
 
     async def lecture_grant(self) -> dict[str, Any] | None:
         """Where the encoder publishes; None while somebody else teaches."""
+
+    async def lecture_lost(self) -> bool:
+        """Whether the lecture that the encoder believes to publish is no longer there."""
 
     async def end_class(self) -> None: ...
 
@@ -187,8 +190,9 @@ class DemoClass:
             self._encoder = DemoProcess("web.demo.encoder", grant, self._encoder_heard)
             self.encoder_starts += 1
             await self._encoder.start()
-            while not await self._encoder.ended(60.0):
-                pass
+            while not await self._encoder.ended(ENCODER_WATCH_S):
+                if self.encoder_on and await self._chair.lecture_lost():
+                    await self._encoder.stop()
             self.encoder_on = False
             log.info("lecture interrupted", exit_code=self._encoder.exit_code, words=self._encoder.last_words[-2:])
             await asyncio.sleep(ENCODER_RETRY_S)

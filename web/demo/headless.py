@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import socket
 import sys
@@ -112,8 +111,7 @@ async def run_headless(base: Settings, report_path: Path | None, *, minutes: flo
             tail = log_path.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
             print("\n".join(["", "The platform's last lines:", *tail]), file=sys.stderr)
     finally:
-        keep = os.environ.get("ANKE_DEMO_KEEP")
-        if keep:
+        if base.keep_demo_data:
             print(f"kept: {data_dir}", file=sys.stderr)
         else:
             shutil.rmtree(data_dir, ignore_errors=True)
