@@ -51,7 +51,7 @@ class MediaWatch:
     fence: int
     publishing: set[str] = field(default_factory=set)  # people whose camera is shown as on
     learners: set[str] = field(default_factory=set)  # whose cameras are evidence; the conductor keeps it up to date
-    _nodes: dict[str, _Node] = field(default_factory=dict)
+    _nodes: dict[str, _Node] = field(default_factory=dict)  # by address
     _seen_at_ms: dict[str, int] = field(default_factory=dict)  # person → last packet
     _down_since_ms: int | None = None
 
@@ -63,8 +63,12 @@ class MediaWatch:
     async def sample(self) -> None:
         """Looks at all nodes once. Raises RedisError or a record's error; a media node that is away is a finding."""
         try:
-            nodes = await self.context.media.nodes()
-            flows = [flow for flow in await self.context.media.flows() if flow.room == self.lesson.lesson_id]
+            nodes = _newest_by_address(await self.context.media.nodes())
+            flows = [
+                flow
+                for flow in await self.context.media.flows()
+                if flow.room == self.lesson.lesson_id and flow.node_id in nodes
+            ]
         except MediaError as error:
             log.warning("media not sampled", lesson=self.lesson.lesson_id, reason=str(error))
             return
@@ -105,23 +109,23 @@ class MediaWatch:
                 log.warning("camera not shown", lesson=lesson_id, person=person_id, code=error.code)
             await nudge_relays(self.context)
 
-    async def _note_faults(self, now_ms: int, nodes: list[NodeInfo], flows: list[Flow]) -> None:
-        present = {node.node_id: node.started_at_ms for node in nodes}
+    async def _note_faults(self, now_ms: int, nodes: dict[str, NodeInfo], flows: list[Flow]) -> None:
+        present = {node.control_url: node.started_at_ms for node in nodes.values()}
         lost_at_ms: list[int] = []
-        for node_id, known in list(self._nodes.items()):
-            started_at_ms = present.get(node_id)
+        for address, known in list(self._nodes.items()):
+            started_at_ms = present.get(address)
             if started_at_ms == known.started_at_ms:
                 continue
-            del self._nodes[node_id]
-            # A node that is back under its old name may have answered with new flows before it was seen to be new:
-            # what it carried before it started is what tells when the old one went.
+            del self._nodes[address]
+            # A node that is back at its address may have answered with new flows before it was seen to be new: what
+            # was carried before it started is what tells when the old one went.
             last_ms = known.last_before(now_ms + 1 if started_at_ms is None else started_at_ms)
             if last_ms is not None:
                 lost_at_ms.append(last_ms)
-        for node_id, started_at_ms in present.items():
-            self._nodes.setdefault(node_id, _Node(started_at_ms))
-        for node_id in {flow.node_id for flow in flows}:
-            self._nodes.setdefault(node_id, _Node(present.get(node_id, 0))).ours_at_ms.append(now_ms)
+        for address, started_at_ms in present.items():
+            self._nodes.setdefault(address, _Node(started_at_ms))
+        for address in {nodes[flow.node_id].control_url for flow in flows}:
+            self._nodes[address].ours_at_ms.append(now_ms)
         if lost_at_ms and self._down_since_ms is None:
             self._down_since_ms = min(lost_at_ms)
         if self._down_since_ms is None:
@@ -164,6 +168,15 @@ class MediaWatch:
         stretches = [(str(person), int(begin), int(end)) for person, begin, end in json.loads(kept or b"[]")]
         if stretches:
             await classroom.record_media_flow(self.context.record, self.lesson.lesson_id, stretches, self.fence)
+
+
+def _newest_by_address(nodes: list[NodeInfo]) -> dict[str, NodeInfo]:
+    """By node id, one node for each address: a node killed and started again is registered twice until its old
+    registration runs out, and whoever asks either of the two hears the new one."""
+    newest: dict[str, NodeInfo] = {}
+    for node in sorted(nodes, key=lambda node: node.started_at_ms):
+        newest[node.control_url] = node
+    return {node.node_id: node for node in newest.values()}
 
 
 def _by_publication(flows: list[Flow]) -> dict[str, Sample]:

@@ -53,8 +53,8 @@ async def watched(world: Any, node: Any) -> Any:
     return watch, media, flow, faults, lesson.started_at_ms
 
 
-def _node(started_at_ms: int) -> NodeInfo:
-    return NodeInfo("m_1", "http://127.0.0.1:1", "http://127.0.0.1:1", started_at_ms)
+def _node(started_at_ms: int, node_id: str = "m_1") -> NodeInfo:
+    return NodeInfo(node_id, "http://127.0.0.1:1", "http://127.0.0.1:1", started_at_ms)
 
 
 async def test_a_node_back_under_its_name_is_a_fault_since_it_last_carried_us(watched: Any) -> None:
@@ -72,6 +72,27 @@ async def test_a_node_back_under_its_name_is_a_fault_since_it_last_carried_us(wa
     assert await faults() == [(t0 + 3000, t0 + 8300)]
     await sample(watch, media, t0 + 9300)
     assert len(await faults()) == 1
+
+
+async def test_a_node_back_under_another_name_is_not_taken_for_the_one_that_died(watched: Any) -> None:
+    """Both are registered for some seconds, at one address: what the new one carries is not the old one's."""
+    watch, media, flow, faults, t0 = watched
+    old, new = _node(t0 - 9000, "m_1"), _node(t0 + 4500, "m_2")
+    media.present = [old]
+    for n in range(1, 4):
+        media.carried = [replace(flow, payload_bytes=100 * n)]
+        await sample(watch, media, t0 + 1000 * n)
+    media.present = [old, new]
+    media.carried = [replace(flow, payload_bytes=9), replace(flow, payload_bytes=9, node_id="m_2")]
+    await sample(watch, media, t0 + 6000)
+    assert await faults() == [(t0 + 3000, t0 + 6000)]
+    media.carried = [replace(flow, payload_bytes=20), replace(flow, payload_bytes=20, node_id="m_2")]
+    await sample(watch, media, t0 + 7000)
+    media.present = [new]
+    media.carried = [replace(flow, payload_bytes=40, node_id="m_2")]
+    await sample(watch, media, t0 + 8000)
+    assert len(await faults()) == 1
+    assert watch.book.untaken()[-1][1:] == (t0 + 6000, t0 + 8000 - 5), "counted once while registered twice"
 
 
 async def test_a_node_that_stays_away_is_written_down_in_steps_without_holes(watched: Any) -> None:
