@@ -69,7 +69,8 @@ class Report:
         credit, name, behaviour = answer["credit"], learner.player.name, learner.player.behaviour
         stretches = [(part["from_ms"], part["to_ms"]) for part in credit["intervals"] if part["credited"]]
         last_positive_ms = last_positive(answer["evidence"])
-        full_s = float(self.lesson["planned_s"])
+        # How long the class really was: the planned hour and the closing evidence after it.
+        full_s = (self.lesson["ended_at_ms"] - self.lesson["started_at_ms"]) / 1000
         max_gap_s = float(self.lesson["max_gap_s"])
         self.learners.append(
             {
