@@ -7,6 +7,8 @@ declare module 'vue-router' {
     open?: boolean
     /** Fills the window instead of scrolling as a page. */
     full?: boolean
+    /** Key of the page's name for the window title. */
+    title?: string
   }
 }
 
@@ -15,18 +17,18 @@ export const router = createRouter({
   scrollBehavior: () => ({ top: 0 }),
   routes: [
     { path: '/', redirect: '/lessons' },
-    { path: '/sign-in', name: 'sign-in', component: () => import('./pages/SignIn.vue'), meta: { open: true } },
-    { path: '/lessons', name: 'lessons', component: () => import('./pages/Lessons.vue') },
-    { path: '/lessons/:lesson_id/ready', name: 'ready', component: () => import('./pages/Ready.vue'), props: true },
-    { path: '/lessons/:lesson_id/class', name: 'classroom', component: () => import('./pages/Classroom.vue'), props: true, meta: { full: true } },
-    { path: '/lessons/:lesson_id/studio', name: 'studio', component: () => import('./pages/Studio.vue'), props: true, meta: { full: true } },
-    { path: '/lessons/:lesson_id/wall', name: 'wall', component: () => import('./pages/Wall.vue'), props: true, meta: { full: true } },
-    { path: '/lessons/:lesson_id/scores', name: 'scores', component: () => import('./pages/Scores.vue'), props: true },
-    { path: '/lessons/:lesson_id/credit', name: 'credit', component: () => import('./pages/MyCredit.vue'), props: true },
-    { path: '/classes', name: 'classes', component: () => import('./pages/Classes.vue') },
-    { path: '/classes/:class_id', name: 'class', component: () => import('./pages/ClassDetail.vue'), props: true },
-    { path: '/face', name: 'face', component: () => import('./pages/FaceData.vue') },
-    { path: '/:rest(.*)*', name: 'not-found', component: () => import('./pages/NotFound.vue'), meta: { open: true } },
+    { path: '/sign-in', name: 'sign-in', component: () => import('./pages/SignIn.vue'), meta: { open: true, title: 'signIn.title' } },
+    { path: '/lessons', name: 'lessons', component: () => import('./pages/Lessons.vue'), meta: { title: 'lessons.title' } },
+    { path: '/lessons/:lesson_id/ready', name: 'ready', component: () => import('./pages/Ready.vue'), props: true, meta: { title: 'ready.title' } },
+    { path: '/lessons/:lesson_id/class', name: 'classroom', component: () => import('./pages/Classroom.vue'), props: true, meta: { full: true, title: 'class.title' } },
+    { path: '/lessons/:lesson_id/studio', name: 'studio', component: () => import('./pages/Studio.vue'), props: true, meta: { full: true, title: 'studio.title' } },
+    { path: '/lessons/:lesson_id/wall', name: 'wall', component: () => import('./pages/Wall.vue'), props: true, meta: { full: true, title: 'wall.title' } },
+    { path: '/lessons/:lesson_id/scores', name: 'scores', component: () => import('./pages/Scores.vue'), props: true, meta: { title: 'score.title' } },
+    { path: '/lessons/:lesson_id/credit', name: 'credit', component: () => import('./pages/MyCredit.vue'), props: true, meta: { title: 'credit.detailTitle' } },
+    { path: '/classes', name: 'classes', component: () => import('./pages/Classes.vue'), meta: { title: 'classes.title' } },
+    { path: '/classes/:class_id', name: 'class', component: () => import('./pages/ClassDetail.vue'), props: true, meta: { title: 'classes.title' } },
+    { path: '/face', name: 'face', component: () => import('./pages/FaceData.vue'), meta: { title: 'faceData.title' } },
+    { path: '/:rest(.*)*', name: 'not-found', component: () => import('./pages/NotFound.vue'), meta: { open: true, title: 'notFound.title' } },
   ],
 })
 

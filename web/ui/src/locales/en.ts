@@ -180,6 +180,7 @@ const en: Messages = {
     withdrawn: 'Consent withdrawn, the enrolled face has been deleted.',
   },
   class: {
+    title: 'Classroom',
     waitingTitle: 'Class has not started',
     waitingText: 'The picture appears by itself when the instructor starts. Please stay on this page. Planned for {time}.',
     instructorAwayTitle: 'The instructor’s picture is interrupted',
@@ -399,6 +400,7 @@ const en: Messages = {
     present: 'Evidence is good, credit is counting',
   },
   wall: {
+    title: 'Wall',
     grid: '{n} a page',
     filter: { all: 'All', alarm: 'To look at', away: 'Away', unconfirmed: 'To check', present: 'Present', absent: 'Absent' },
     alarms: 'To look at',

@@ -178,6 +178,7 @@ const zh = {
     withdrawn: '已撤回同意，登记的人脸已删除。',
   },
   class: {
+    title: '课堂',
     waitingTitle: '还没开课',
     waitingText: '讲师开课后画面会自动出现，请不要离开本页。计划 {time} 开始。',
     instructorAwayTitle: '讲师画面暂时中断',
@@ -397,6 +398,7 @@ const zh = {
     present: '证据有效，正在计学时',
   },
   wall: {
+    title: '监看墙',
     grid: '每页 {n} 格',
     filter: { all: '全部', alarm: '需处理', away: '离开', unconfirmed: '待核验', present: '在课', absent: '未到' },
     alarms: '待处理',
