@@ -48,7 +48,8 @@ def test_only_presence_that_was_shown_is_positive() -> None:
 
 async def judge(behaviour: str, credited: list[tuple[int, int]], **changes: Any) -> list[str]:
     """What the report complains of for one learner of a class of 240 s with gaps of at most 37 s."""
-    report = Report(ok=False, minutes=4.0, lesson={"planned_s": 240.0, "max_gap_s": 37.0})
+    lesson = {"started_at_ms": 0, "ended_at_ms": 240_000, "max_gap_s": 37.0}
+    report = Report(ok=False, minutes=4.0, lesson=lesson)
     player = next(player for player in players() if player.behaviour == behaviour)
     learner = PlayedLearner(player)
     learner.tally = {"frames": {"H264": 2800, "opus": 12000}, "walked_away": True, **changes.pop("tally", {})}
