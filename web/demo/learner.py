@@ -17,7 +17,6 @@ from typing import Any
 
 from av import VideoFrame
 
-from classroom import seed_questions
 from web.demo.cast import Behaviour
 from web.demo.client import Api, CallRefused, Seat
 from web.demo.footage import Camera, camera_for
@@ -52,6 +51,7 @@ class Part:
     lesson_id: str
     index: int
     behaviour: Behaviour
+    learnt: dict[str, list[str]] = field(default_factory=dict)  # question → its right options: what was taught
 
 
 @dataclass
@@ -90,7 +90,6 @@ class Learner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._answered_quizzes: set[str] = set()
         self._answered_pings: set[str] = set()
-        self._known = {draft.text: [draft.options[i] for i in draft.correct] for draft in seed_questions()}
         self._grants: dict[str, Any] | None = None
         self._legs = {
             "camera": Leg(self._api, self._camera_grant, camera_connection(self._picture)),
@@ -216,8 +215,8 @@ class Learner:
 
     def _choose(self, question: dict[str, Any]) -> list[int]:
         options: list[str] = question["options"]
-        known = self._known.get(question["text"], [])
-        right = [options.index(text) for text in known if text in options]
+        learnt = self.part.learnt.get(question["text"], [])
+        right = [options.index(text) for text in learnt if text in options]
         if right and self._random.random() < KNOWS_ANSWER:
             return sorted(right)
         return [self._random.randrange(len(options))]
