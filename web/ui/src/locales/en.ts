@@ -255,6 +255,7 @@ const en: Messages = {
     withheld: 'Held for manual review',
     daily_cap: 'Daily limit reached',
     course_complete: 'Course hours already complete',
+    other_lesson: 'Already credited in another lesson at that time',
     outside_lesson: 'Outside class time',
     unsure: 'Face check inconclusive',
     camera_off: 'Camera not open',

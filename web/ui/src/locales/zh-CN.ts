@@ -253,6 +253,7 @@ const zh = {
     withheld: '待人工复核',
     daily_cap: '已达当日学时上限',
     course_complete: '该课程学时已计满',
+    other_lesson: '同一时间已计入另一节课',
     outside_lesson: '不在上课时间内',
     unsure: '核验结果不确定',
     camera_off: '摄像头未打开',
