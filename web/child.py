@@ -55,7 +55,8 @@ class Child:
         self._keeper: asyncio.Task[None] | None = None
         self._standby: Process | None = None
         self._preparing: asyncio.Task[None] | None = None
-        self._stopping = False
+        self._no_standby = asyncio.Event()  # ends the wait before a standby is started, never its start
+        self._stopping = asyncio.Event()
 
     async def start(self) -> None:
         """Returns when the process runs (not when it is ready). Raises OSError when the program cannot be run."""
@@ -74,24 +75,25 @@ class Child:
 
     async def stop(self) -> None:
         """Asks politely, then kills; never raises because the process is gone already."""
-        self._stopping = True
+        self._stopping.set()
         await self._dismiss_standby()
-        process = self._process
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.send_signal(self.plan.stop_signal)
-            try:
-                await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
-            except TimeoutError:
-                self._say(self.plan.name, f"did not stop within {STOP_PATIENCE_S:.0f} s; killed")
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if self._keeper is not None:
-            if self._keeper is not asyncio.current_task():
-                self._keeper.cancel()
-                await asyncio.gather(self._keeper, return_exceptions=True)
+        # The keeper may be starting a successor just now; it is not cancelled but outlived, so that no process is lost.
+        while self._keeper is not None and not self._keeper.done():
+            if self._process is not None and self._process.returncode is None:
+                await self._end(self._process)
+            await asyncio.wait({self._keeper}, timeout=0.1)
         self._pid_file.unlink(missing_ok=True)
+
+    async def _end(self, process: Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(self.plan.stop_signal)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_PATIENCE_S)
+        except TimeoutError:
+            self._say(self.plan.name, f"did not stop within {STOP_PATIENCE_S:.0f} s; killed")
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     async def _spawn(self, command: Sequence[str], stdin: int = asyncio.subprocess.DEVNULL) -> Process:
         return await asyncio.create_subprocess_exec(
@@ -113,17 +115,25 @@ class Child:
         fresh = self._pid_file.with_suffix(".new")
         fresh.write_text(f"{self.pid}\n")
         fresh.replace(self._pid_file)
-        if self.plan.standby and self.plan.restart:
-            self._preparing = asyncio.create_task(self._prepare_standby())
+        if self.plan.standby and self.plan.restart and not self._stopping.is_set():
+            self._no_standby = asyncio.Event()
+            self._preparing = asyncio.create_task(self._prepare_standby(self._no_standby))
 
-    async def _prepare_standby(self) -> None:
-        await asyncio.sleep(STANDBY_AFTER_S)
+    async def _prepare_standby(self, no_standby: asyncio.Event) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(no_standby.wait(), STANDBY_AFTER_S)
+            return
         self._standby = await self._spawn(self.plan.standby, asyncio.subprocess.PIPE)
 
-    async def _dismiss_standby(self) -> None:
+    async def _end_preparing(self) -> None:
+        """Cancelling a start half-way could leave a process that nobody knows: it is let finish instead."""
+        self._no_standby.set()
         if self._preparing is not None:
-            self._preparing.cancel()
             await asyncio.gather(self._preparing, return_exceptions=True)
+            self._preparing = None
+
+    async def _dismiss_standby(self) -> None:
+        await self._end_preparing()
         if self._standby is not None:
             with contextlib.suppress(ProcessLookupError):
                 self._standby.kill()
@@ -132,6 +142,7 @@ class Child:
 
     async def _successor(self) -> Process:
         """The standby, told to go, or a new process where none is ready."""
+        await self._end_preparing()
         standby, self._standby = self._standby, None
         if standby is not None and standby.returncode is None and standby.stdin is not None:
             try:
@@ -142,8 +153,6 @@ class Child:
             else:
                 standby.stdin.close()
                 return standby
-        if self._preparing is not None:
-            self._preparing.cancel()
         return await self._spawn(self.plan.command)
 
     async def _relay(self, process: Process) -> None:
@@ -157,6 +166,17 @@ class Child:
             if not line:
                 return
             self._say(self.plan.name, line.decode(errors="replace").rstrip())
+
+    async def _start_again(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._work(await self._successor())
+                return
+            except OSError as error:
+                # No memory or no process left just now: the part is not given up for that.
+                self._say(self.plan.name, f"cannot start: {error}; tried again in {BACKOFF_LAST_S:.0f} s")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), BACKOFF_LAST_S)
 
     async def _keep(self) -> None:
         backoff_s = BACKOFF_FIRST_S
@@ -172,15 +192,17 @@ class Child:
                 if not done:
                     relay.cancel()
             self.exit_code = code
-            if self._stopping or not self.plan.restart:
+            if self._stopping.is_set() or not self.plan.restart:
                 return
             if time.monotonic() - started_s > STEADY_S:
                 backoff_s = BACKOFF_FIRST_S
             self._say(self.plan.name, f"ended ({_describe_exit(code)}); starts again in {backoff_s:.1f} s")
-            await asyncio.sleep(backoff_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), backoff_s)
+                return
             backoff_s = min(backoff_s * 2, BACKOFF_LAST_S)
             self.restarts += 1
-            await self._work(await self._successor())
+            await self._start_again()
 
 
 def _describe_exit(code: int) -> str:
