@@ -150,11 +150,15 @@ class FaceChecks:
         if asked.template_key is None:
             asked.template_key = await classroom.template_of(self._context.record, asked.person_id)
         jobs = self._context.celery
-        judge = jobs.signature(JUDGE_FACE, args=(asked.check_id, frame_key(asked.check_id), asked.template_key))
-        record = jobs.signature(RECORD_FACE_CHECK, args=(asked.check_id,))
-        chain = judge.set(expires=JOB_EXPIRES_S) | record
-        # The broker's client blocks; retry=False: with Redis away the conductor comes back to it.
-        await asyncio.to_thread(chain.apply_async, retry=False)
+        # A link and not `judge | record`: a chain is sent by whatever Celery calls the current application.
+        await asyncio.to_thread(
+            jobs.send_task,
+            JUDGE_FACE,
+            args=(asked.check_id, frame_key(asked.check_id), asked.template_key),
+            link=jobs.signature(RECORD_FACE_CHECK, args=(asked.check_id,)),
+            expires=JOB_EXPIRES_S,
+            retry=False,  # the broker's client blocks; with Redis away the conductor comes back to it
+        )
         asked.sendings += 1
         asked.sent_at_ms = self._context.clock_ms()
         asked.state = State.SENT

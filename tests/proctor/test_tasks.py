@@ -58,7 +58,7 @@ async def test_a_frame_waits_in_redis_and_expires_by_itself(redis_url, keep):
 async def test_through_a_real_worker_enrol_match_mismatch_and_forget(
     context, box, keep, encode, carphone, astronaut, engine
 ):
-    app = Celery("proctor-test", broker=context.redis_url, backend=context.redis_url)
+    app = Celery("proctor-test", broker=context.redis_url, backend=context.redis_url, set_as_current=False)
     app.conf.task_default_queue = f"{context.key_prefix}jobs"
     register(app, context)
     assert {JUDGE_FACE, ENROL_FACE, FORGET_FACE, WARM} <= set(app.tasks)
