@@ -39,6 +39,11 @@ SENTENCES: dict[str, tuple[int, str, str]] = {
     "too_large": (413, "上传的内容太大。", "What was sent is too large."),
     "consent_required": (409, "请先阅读并同意人脸信息处理说明。", "Please read and accept the face notice first."),
     "face_unclear": (422, "照片不合格，请按提示重拍。", "The pictures do not serve; please take them again."),
+    "enrolled_too_often": (
+        429,
+        "登记次数过多，请 10 分钟后再试；拍摄时请面向光线、只让自己入镜。",
+        "Too many enrolments; try again in 10 minutes, facing the light and alone in the picture.",
+    ),
     "judge_busy": (503, "人脸处理暂时繁忙，请稍后再试。", "Face processing is busy; please try again shortly."),
     "media_unavailable": (503, "音视频服务暂时不可用，正在恢复。", "The media service is away and will be back."),
     "try_again": (503, "服务正在恢复，请稍后再试。", "The service is recovering; please try again shortly."),

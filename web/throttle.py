@@ -1,4 +1,8 @@
-"""Limits sign-in attempts: five failures lock a login for a quarter of an hour (P-041), on every web node alike."""
+"""Limits of what one login or person may ask for, counted in Redis and so on every web node alike.
+
+Five failed sign-ins lock a login for a quarter of an hour (P-041); enrolments share the judge with the face checks of
+running classes, so one person gets a handful of them in ten minutes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from redis.asyncio import Redis
 
 FAILURES_ALLOWED = 5
 LOCK_S = 15 * 60
+ENROLMENTS_ALLOWED = 6
+ENROLMENT_WINDOW_S = 10 * 60
 
 
 class SignInThrottle:
@@ -37,3 +43,21 @@ class SignInThrottle:
     async def forget(self, login: str) -> None:
         """After a success: earlier failures no longer count."""
         await self._redis.delete(self._key(login))
+
+
+class EnrolmentAllowance:
+    """A person's enrolments within a window that opens with the first."""
+
+    def __init__(self, redis: Redis, prefix: str = "") -> None:
+        self._redis = redis
+        self._prefix = prefix
+
+    async def admit(self, person_id: str) -> int:
+        """Counts an enrolment; 0 when it may go on, else the seconds until the next may."""
+        key = f"{self._prefix}enrolments:{person_id}"
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(key, 0, ex=ENROLMENT_WINDOW_S, nx=True)
+            pipe.incr(key)
+            pipe.ttl(key)
+            _, asked, remaining_s = await pipe.execute()
+        return 0 if asked <= ENROLMENTS_ALLOWED else max(1, int(remaining_s))

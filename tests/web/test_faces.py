@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from web import enrolment
+from web.throttle import ENROLMENTS_ALLOWED
 
 JPEG = base64.b64encode(b"\xff\xd8\xff\xe0" + bytes(64)).decode()
 SHOTS = {"shots": [JPEG, f"data:image/jpeg;base64,{JPEG}", JPEG]}
@@ -62,3 +63,19 @@ async def test_without_a_worker_the_answer_says_to_try_again(town: Any, monkeypa
     assert (busy.status_code, (await busy.get_json())["error"]["code"]) == (503, "judge_busy")
     assert int(busy.headers["Retry-After"]) > 0
     assert (await (await town.ask(login, "GET", "/api/me")).get_json())["face"]["enrolled"] is False
+
+
+async def test_enrolments_of_one_person_are_bounded(town: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """R-057: who keeps enrolling may not keep the judge from the face checks of running classes."""
+    monkeypatch.setattr(enrolment, "PATIENCE_S", 0.05)
+    login, _ = town.ours.people["learner"]
+    await consent(town, login)
+    for _ in range(ENROLMENTS_ALLOWED):
+        assert (await town.ask(login, "POST", "/api/me/face", SHOTS)).status_code == 503
+    refused = await town.ask(login, "POST", "/api/me/face", SHOTS)
+    assert refused.status_code == 429
+    assert (await refused.get_json())["error"]["code"] == "enrolled_too_often"
+    assert 0 < int(refused.headers["Retry-After"]) <= 600
+    other, _ = town.theirs.people["learner"]
+    await consent(town, other)
+    assert (await town.ask(other, "POST", "/api/me/face", SHOTS)).status_code == 503

@@ -16,6 +16,7 @@ from web.enrolment import EnrolmentTimeout, enrol_face
 from web.face_templates import delete_template
 from web.parts import current_parts
 from web.refusals import SENTENCES, Refusal
+from web.throttle import EnrolmentAllowance
 
 blueprint = Blueprint("faces", __name__)
 
@@ -65,6 +66,9 @@ async def post_face(data: FaceForm) -> Response:
     if not await has_consent(parts.record, actor.person_id, FACE_PURPOSE):
         raise Refusal("consent_required")
     shots = [shot_bytes_untrusted(text) for text in data.shots]
+    wait_s = await EnrolmentAllowance(parts.redis).admit(actor.person_id)
+    if wait_s:
+        raise Refusal("enrolled_too_often", headers={"Retry-After": str(wait_s)}, facts={"retry_after_s": wait_s})
     try:
         outcome = await enrol_face(parts, actor.person_id, shots)
     except EnrolmentTimeout as error:
