@@ -124,6 +124,9 @@ class Router:
     def add_transport(
         self, transport_id: int, local_ufrag: str, local_pwd: str, remote_ufrag: str | None = None
     ) -> None: ...
+    def restart_ice(self, transport_id: int, local_ufrag: str, local_pwd: str, remote_ufrag: str | None = None) -> None:
+        """New ICE credentials (RFC 8445 9); the old ones are good until the first check with the new."""
+
     def send_dtls(self, transport_id: int, datagram: bytes) -> None: ...
     def set_srtp_keys(
         self,

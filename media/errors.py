@@ -45,9 +45,10 @@ WORDINGS: Mapping[str, Wording] = MappingProxyType(
         "no_slot": Wording(404, "订阅中没有这个位置。", "The subscription has no such slot."),
         "no_video": Wording(409, "这路发布没有视频。", "The publication carries no video."),
         "stale_session": Wording(412, "会话已更换（ETag 不符）。", "The session has changed (ETag does not match)."),
-        "no_ice_restart": Wording(
-            501, "此节点不支持 ICE 重启，请重新发起会话。", "ICE restart is not offered here; start a new session."
+        "no_precondition": Wording(
+            428, "请求缺少 If-Match。", "The request needs an If-Match header (RFC 9725 4.3.1)."
         ),
+        "bad_fragment": Wording(400, "ICE 片段无法理解。", "The ICE fragment cannot be understood."),
         # What cannot be done now.
         "no_keyframe": Wording(504, "限定时间内没有收到关键帧。", "No key frame arrived before the deadline."),
         "unknown_payload": Wording(

@@ -19,6 +19,7 @@ from media.publication import Encoding, Publication, plan_ingests
 from media.rtp_parameters import Kind, Offer
 from media.sdp import parse_offer_untrusted
 from media.sdp_answer import write_answer
+from media.sdp_fragment import write_fragment
 from media.subscription import PlannedSlot, Slot, Subscription, plan_slots
 from media.tokens import Claims
 from media.transport import Transport
@@ -82,7 +83,13 @@ class MediaRouter:
         self.publications: dict[str, Publication] = {}
         self.subscriptions: dict[str, Subscription] = {}
         self.sessions: dict[str, Session] = {}
-        self.counters = {"publications_begun": 0, "subscriptions_begun": 0, "taps": 0, "taps_failed": 0}
+        self.counters = {
+            "publications_begun": 0,
+            "subscriptions_begun": 0,
+            "taps": 0,
+            "taps_failed": 0,
+            "ice_restarts": 0,
+        }
         self._candidates = candidates
         self._on_event = on_event
         self._max_sessions = max_sessions
@@ -153,6 +160,13 @@ class MediaRouter:
 
     def etag_of(self, session: Session) -> str:
         return _etag(session.transport)
+
+    def restart_ice(self, session: Session, remote_ufrag: str) -> str:
+        """Gives a session new ICE credentials; our half as an SDP fragment. Its entity tag is another one now."""
+        transport = session.transport
+        transport.restart_ice(remote_ufrag)
+        self.counters["ice_restarts"] += 1
+        return write_fragment(transport.local(self._candidates), *transport.tagged_line)
 
     def end(self, session: Session, reason: str) -> None:
         """Ends a session; its `…_ended` event says why."""

@@ -95,8 +95,7 @@ def _accepted(
                 lines.append(f"a=ssrc:{ssrc} cname:{sent.cname}")
                 lines.append(f"a=ssrc:{ssrc} msid:{sent.stream_id} {sent.track_id}")
     if with_candidates:
-        lines += [f"a=candidate:{_candidate(place, *address)}" for place, address in enumerate(local.candidates)]
-        lines.append("a=end-of-candidates")
+        lines += candidate_lines(local.candidates)
     return lines
 
 
@@ -110,6 +109,12 @@ def _codec(codec: Codec) -> list[str]:
         lines.append(f"a=rtpmap:{codec.rtx_payload_type} rtx/{RTX_CLOCK_RATE_HZ}")
         lines.append(f"a=fmtp:{codec.rtx_payload_type} apt={codec.payload_type}")
     return lines
+
+
+def candidate_lines(candidates: tuple[tuple[str, int], ...]) -> list[str]:
+    """All our candidates, best first, and that there will be no more (RFC 8839 5.1, RFC 8838 8.2)."""
+    lines = [f"a=candidate:{_candidate(place, *address)}" for place, address in enumerate(candidates)]
+    return [*lines, "a=end-of-candidates"]
 
 
 def _candidate(place: int, ip: str, port: int) -> str:

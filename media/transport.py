@@ -48,10 +48,12 @@ class Transport:
         self.ice_pwd = _ice_text(PWD_BYTES)
         self.remote: tuple[str, int] | None = None
         self.profile: str | None = None
+        self.ice_restarts = 0
         self.dropped_datagrams = 0
         self._native = native
         self._certificate = certificate
         self._offer = offer
+        self._remote_ufrag = offer.ice_ufrag
         self._on_connected = on_connected
         self._on_closed = on_closed
         self._pipe = DatagramPipe(lambda datagram: native.send_dtls(transport_id, datagram))
@@ -62,8 +64,15 @@ class Transport:
         native.add_transport(transport_id, self.ice_ufrag, self.ice_pwd, offer.ice_ufrag)
 
     @property
+    def tagged_line(self) -> tuple[str, str]:
+        """Kind and mid of the m-line that carries the bundle's transport (RFC 8843 7.3)."""
+        line = next(line for line in self._offer.media if not line.rejected)
+        return line.kind, line.mid
+
+    @property
     def remote_ufrag(self) -> str:
-        return self._offer.ice_ufrag
+        """The peer's, as of its offer or its last ICE restart."""
+        return self._remote_ufrag
 
     def local(self, candidates: tuple[tuple[str, int], ...]) -> LocalTransport:
         """Our half of the answer's transport attributes."""
@@ -74,6 +83,14 @@ class Transport:
             setup=Setup.PASSIVE if self._offer.we_are_dtls_server else Setup.ACTIVE,
             candidates=candidates,
         )
+
+    def restart_ice(self, remote_ufrag: str) -> None:
+        """New credentials on both sides (RFC 8445 9). DTLS, SRTP and everything routed go on; the old credentials are
+        good until the peer's first check with the new ones."""
+        self.ice_ufrag, self.ice_pwd = _ice_text(UFRAG_BYTES), _ice_text(PWD_BYTES)
+        self._remote_ufrag = remote_ufrag
+        self.ice_restarts += 1
+        self._native.restart_ice(self.transport_id, self.ice_ufrag, self.ice_pwd, remote_ufrag)
 
     def checked(self, ip: str, port: int) -> None:
         """A connectivity check succeeded from this address: a DTLS client of ours may speak now."""
@@ -143,6 +160,7 @@ class Transport:
             "state": self.state.value,
             "remote": self.remote,
             "profile": self.profile,
+            "ice_restarts": self.ice_restarts,
             "dropped_datagrams": self.dropped_datagrams,
         }
 

@@ -62,6 +62,34 @@ window.stats = async (index) => {
   return found;
 };
 
+// New ICE credentials by PATCH; the answer of before with the node's new credentials in it goes on.
+window.restart = async (index) => {
+  const peer = window.peers[index];
+  await peer.pc.setLocalDescription(await peer.pc.createOffer({ iceRestart: true }));
+  const offer = peer.pc.localDescription.sdp;
+  const line = (text, name) => text.match(new RegExp(`^a=${name}:.*$`, 'm'))[0].trim();
+  const body = ['ice-ufrag', 'ice-pwd'].map((name) => `${line(offer, name)}\r\n`).join('');
+  const answer = await fetch(peer.location, {
+    method: 'PATCH',
+    headers: {
+      'Content-Type': 'application/trickle-ice-sdpfrag',
+      'If-Match': '*',
+      Authorization: `Bearer ${peer.token}`,
+    },
+    body,
+  });
+  const fragment = await answer.text();
+  if (answer.status !== 200) throw new Error(`${answer.status} ${fragment}`);
+  let sdp = peer.pc.remoteDescription.sdp;
+  for (const name of ['ice-ufrag', 'ice-pwd']) {
+    sdp = sdp.replace(new RegExp(`^a=${name}:.*$`, 'gm'), line(fragment, name));
+  }
+  await peer.pc.setRemoteDescription({ type: 'answer', sdp });
+  const before = peer.etag;
+  peer.etag = answer.headers.get('ETag');
+  return peer.etag !== before;
+};
+
 window.stop = async (index) => {
   const { pc, location, token } = window.peers[index];
   const answer = await fetch(location, { method: 'DELETE', headers: { Authorization: `Bearer ${token}` } });

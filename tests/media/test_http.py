@@ -63,18 +63,52 @@ async def test_a_session_is_ended_by_its_token_only(media_node: Any, http: httpx
     problem(await http.delete(location, headers=headers(expired)), 404, "no_session")
 
 
-async def test_trickle_is_taken_and_restart_refused_rfc_9725_4_3(
-    media_node: Any, http: httpx.AsyncClient, name: str
+FRAGMENT = {"Content-Type": "application/trickle-ice-sdpfrag"}
+TRICKLED = "a=ice-ufrag:Qz7f\r\na=ice-pwd:k2bV9cXw0TnYs4LdHq8RmJ\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
+RESTARTED = "a=ice-ufrag:Wxyz\r\na=ice-pwd:another2password0of22ch\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
+
+
+async def test_trickle_is_taken_rfc_9725_4_3_2(media_node: Any, http: httpx.AsyncClient, name: str) -> None:
+    begun = await publish(http, media_node, name)
+    location, token = begun.headers["Location"], media_node.token("publish", name)
+    fragment = headers(token) | FRAGMENT | {"If-Match": begun.headers["ETag"]}
+    taken = await http.patch(location, content=TRICKLED, headers=fragment)
+    assert (taken.status_code, taken.content) == (204, b"")
+    problem(await http.patch(location, content=TRICKLED, headers=fragment | {"If-Match": '"x"'}), 412, "stale_session")
+    problem(await http.patch(location, content=TRICKLED, headers=headers(token) | FRAGMENT), 428, "no_precondition")
+    problem(await http.patch(location, content=TRICKLED, headers=headers(token)), 400, "bad_request")
+    lonely = "a=ice-ufrag:Wxyz\r\n"
+    problem(await http.patch(location, content=lonely, headers=fragment | {"If-Match": "*"}), 400, "bad_fragment")
+
+
+async def test_restart_gives_new_credentials_and_keeps_the_session_rfc_9725_4_3_3(
+    media_node: Any, http: httpx.AsyncClient, control: Any, name: str
 ) -> None:
     begun = await publish(http, media_node, name)
     location, token = begun.headers["Location"], media_node.token("publish", name)
-    fragment = headers(token) | {"Content-Type": "application/trickle-ice-sdpfrag", "If-Match": begun.headers["ETag"]}
-    same = "a=ice-ufrag:Qz7f\r\na=ice-pwd:k2bV9cXw0TnYs4LdHq8RmJ\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\n"
-    assert (await http.patch(location, content=same, headers=fragment)).status_code == 204
-    problem(await http.patch(location, content=same, headers=fragment | {"If-Match": '"x"'}), 412, "stale_session")
-    restart = same.replace("Qz7f", "Wxyz")
-    problem(await http.patch(location, content=restart, headers=fragment | {"If-Match": "*"}), 501, "no_ice_restart")
-    problem(await http.patch(location, content=same, headers=headers(token)), 400, "bad_request")
+    fragment = headers(token) | FRAGMENT
+    response = await http.patch(location, content=RESTARTED, headers=fragment | {"If-Match": "*"})
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("application/trickle-ice-sdpfrag")
+    lines = response.text.split("\r\n")
+    (ufrag,) = (line.removeprefix("a=ice-ufrag:") for line in lines if line.startswith("a=ice-ufrag:"))
+    assert f"a=ice-ufrag:{ufrag}\r\n" not in begun.text and "a=mid:0" in lines and "a=ice-lite" in lines
+    candidates = [line for line in begun.text.split("\r\n") if line.startswith("a=candidate:")]
+    assert candidates and [line for line in lines if line.startswith("a=candidate:")] == candidates
+    etag = response.headers["ETag"]
+    assert etag not in (begun.headers["ETag"], "")
+    (snapshot,) = (await control.snapshot()).values()
+    (session,) = (item for item in snapshot["sessions"]["publications"] if item["id"] == name)
+    assert location.rsplit("/", 1)[1].startswith(session["session_id"])
+    # The tag of before is stale for what follows, the new one fits; a tag that fits may restart as well.
+    old = fragment | {"If-Match": begun.headers["ETag"]}
+    problem(await http.patch(location, content=RESTARTED, headers=old), 412, "stale_session")
+    assert (await http.patch(location, content=RESTARTED, headers=fragment | {"If-Match": etag})).status_code == 204
+    again = RESTARTED.replace("Wxyz", "Zyxw")
+    assert (await http.patch(location, content=again, headers=fragment | {"If-Match": etag})).status_code == 200
+    stranger = media_node.token("publish", name, holder="p_other")
+    refused = await http.patch(location, content=RESTARTED, headers=headers(stranger) | FRAGMENT | {"If-Match": "*"})
+    problem(refused, 404, "no_session")
 
 
 async def test_preflight_and_exposed_headers(media_node: Any, http: httpx.AsyncClient, name: str) -> None:

@@ -168,6 +168,18 @@ impl Router {
         self.order(py, Command::AddTransport { transport_id, local_ufrag, local_pwd, remote_ufrag })
     }
 
+    #[pyo3(signature = (transport_id, local_ufrag, local_pwd, remote_ufrag = None))]
+    fn restart_ice(
+        &self,
+        py: Python<'_>,
+        transport_id: u64,
+        local_ufrag: String,
+        local_pwd: String,
+        remote_ufrag: Option<String>,
+    ) -> PyResult<()> {
+        self.order(py, Command::RestartIce { transport_id, local_ufrag, local_pwd, remote_ufrag })
+    }
+
     fn send_dtls(&self, py: Python<'_>, transport_id: u64, datagram: Vec<u8>) -> PyResult<()> {
         if datagram.len() > crate::outbox::MAX_DATAGRAM_BYTES {
             return Err(PyValueError::new_err("a datagram has at most 1500 bytes"));

@@ -32,6 +32,7 @@ counters! {
     StunUnknownUfrag => "stun_unknown_ufrag",
     StunRejected => "stun_rejected",
     StunOther => "stun_other",
+    IceRestarts => "ice_restarts",
     AddressesEvicted => "addresses_evicted",
     ConsentExpired => "consent_expired",
     DtlsIn => "dtls_in",

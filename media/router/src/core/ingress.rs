@@ -1,5 +1,6 @@
 //! A datagram's way in: protocol, sender, keys, source, receive state, history.
 
+use super::restart::Generation;
 use super::tables::{Ingest, MAX_ADDRESSES, MAX_SSRCS, Source, Transport, TransportState};
 use super::{Core, Event};
 use crate::demux::{Protocol, classify_untrusted};
@@ -71,24 +72,26 @@ impl Core {
             return Ok(());
         };
         let Some(transport) = self.transports.get_mut(at) else { return Ok(()) };
-        let expected = transport.remote_ufrag.as_deref().is_none_or(|expected| expected == remote);
-        if !expected || !message.verify_integrity(&transport.integrity_key) {
+        let Some(generation) = transport.check_of(&message, local, remote) else {
             // No 401: an answer to who does not know the password would only help someone who guesses.
             self.counters.inc(Counter::StunRejected);
             return Ok(());
-        }
+        };
         self.counters.inc(Counter::StunRequests);
         transport.rx_packets += 1;
         transport.consent_us = now_us;
         transport.checked = true;
         if let Some(room) = outbox.room() {
-            let len =
-                stun::write_binding_success(room, &message.transaction_id, from.address, &transport.integrity_key);
+            let key = &transport.credentials_of(generation).integrity_key;
+            let len = stun::write_binding_success(room, &message.transaction_id, from.address, key);
             let mut answer = ChainHandle::default();
             outbox.commit(len, from, &mut answer);
             transport.tx_packets += 1;
         }
         let nominated = message.use_candidate;
+        if generation == Generation::Current {
+            self.retire_credentials(at);
+        }
         self.learn_address(at, from, nominated);
         Ok(())
     }

@@ -5,6 +5,7 @@
 mod forward;
 mod ingress;
 mod reports;
+mod restart;
 mod routes;
 mod tables;
 
@@ -26,6 +27,7 @@ use tables::{Ingest, Slot, Table, Transport};
 #[derive(Debug)]
 pub enum Command {
     AddTransport { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
+    RestartIce { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
     SendDtls { transport_id: u64, datagram: Vec<u8> },
     SetKeys { transport_id: u64, keys: Box<Keys> },
     RemoveTransport { transport_id: u64 },
@@ -220,6 +222,9 @@ impl Core {
         let known = match command {
             Command::AddTransport { transport_id, local_ufrag, local_pwd, remote_ufrag } => {
                 self.add_transport(now_us, transport_id, local_ufrag, &local_pwd, remote_ufrag)
+            }
+            Command::RestartIce { transport_id, local_ufrag, local_pwd, remote_ufrag } => {
+                self.restart_ice(transport_id, local_ufrag, &local_pwd, remote_ufrag)
             }
             Command::SendDtls { transport_id, datagram } => self.send_dtls(transport_id, &datagram, outbox),
             Command::SetKeys { transport_id, keys } => self.set_keys(transport_id, &keys),

@@ -1,5 +1,6 @@
 //! Commands: what exists and what each slot shows.
 
+use super::restart::Credentials;
 use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, Slot, Source, Transport, TransportState};
 use super::{Core, Event, Keys};
 use crate::feedback::{KeyframeRequest, TransportCc};
@@ -9,7 +10,6 @@ use crate::parameters::{ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::rewrite::Rewrite;
 use crate::srtp::{Inbound, Outbound};
 use crate::stats::Counter;
-use crate::stun;
 use crate::tap::Tap;
 
 /// Audio is not retransmitted for long: 128 packets are 2.5 s of Opus.
@@ -30,9 +30,8 @@ impl Core {
         let spread_us = self.numbering.next() % 1_000_000;
         let transport = Transport {
             id: transport_id,
-            local_ufrag: local_ufrag.clone(),
-            integrity_key: stun::short_term_key(local_pwd),
-            remote_ufrag,
+            credentials: Credentials::new(local_ufrag.clone(), local_pwd, remote_ufrag),
+            previous_credentials: None,
             state: TransportState::New,
             addresses: Vec::new(),
             remote: None,
@@ -109,7 +108,10 @@ impl Core {
             }
         }
         let (at, transport) = self.transports.remove(transport_id)?;
-        self.by_ufrag.remove(&transport.local_ufrag);
+        self.by_ufrag.remove(&transport.credentials.local_ufrag);
+        if let Some(previous) = &transport.previous_credentials {
+            self.by_ufrag.remove(&previous.local_ufrag);
+        }
         for address in transport.addresses {
             if self.by_address.get(&address) == Some(&at) {
                 self.by_address.remove(&address);

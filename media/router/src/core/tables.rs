@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_lc_rs::hmac;
-
+use super::restart::Credentials;
 use crate::feedback::{KeyframeRequest, TransportCc};
 use crate::history::History;
 use crate::outbox::{ChainHandle, Peer};
@@ -113,9 +112,9 @@ impl TransportState {
 
 pub struct Transport {
     pub id: u64,
-    pub local_ufrag: String,
-    pub integrity_key: hmac::Key,
-    pub remote_ufrag: Option<String>,
+    pub credentials: Credentials,
+    /// After an ICE restart, until a check shows the new ones.
+    pub previous_credentials: Option<Credentials>,
     pub state: TransportState,
     pub addresses: Vec<Peer>,
     pub remote: Option<Peer>,

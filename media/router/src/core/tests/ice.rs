@@ -122,3 +122,69 @@ fn a_publisher_that_only_sends_media_keeps_consent() {
     world.pass_ms(30_000);
     assert!(world.events.contains(&Event::Closed { transport_id: 5000, reason: "consent" }));
 }
+
+fn restart(world: &mut World, ufrag: &str, remote: &str) {
+    world.order(Command::RestartIce {
+        transport_id: 5000,
+        local_ufrag: ufrag.into(),
+        local_pwd: "the second password of it".into(),
+        remote_ufrag: Some(remote.into()),
+    });
+}
+
+#[test]
+fn a_restart_keeps_the_media_and_moves_to_the_new_address() {
+    let mut world = World::new();
+    world.join(5000);
+    world.ingest(1, 5000, publishing(Kind::Video, "0", Some(11)));
+    world.rtp(5000, &vp8(11, 1, 0, true));
+    restart(&mut world, "new", "phone");
+    // The answer to the restart is still on its way: old checks and the media go on.
+    world.check(5000);
+    assert_eq!(world.count(Counter::StunRejected), 0);
+    world.rtp(5000, &vp8(11, 2, 3000, false));
+    let new = binding_request("new:phone", "the second password of it", true);
+    world.datagram(address(5001), &new);
+    assert_eq!(ice_events(&world), [5000, 5001]);
+    let answer = Message::parse_untrusted(&world.raw[&5001][0]).unwrap();
+    assert!(answer.verify_integrity(&crate::stun::short_term_key("the second password of it")));
+    world.order(Command::SendDtls { transport_id: 5000, datagram: vec![22, 7] });
+    assert!(world.raw[&5001].contains(&vec![22, 7]), "what we send follows");
+    let flow = world.core.snapshot(world.now_us);
+    assert_eq!((flow.transports[0].state, flow.ingests[0].packets), ("connected", 2));
+    // The old credentials ended with the first use of the new.
+    let answered = world.raw[&5000].len();
+    world.check(5000);
+    assert_eq!(world.raw[&5000].len(), answered);
+    assert_eq!(world.core.by_ufrag.len(), 1);
+}
+
+#[test]
+fn a_restart_that_is_never_used_leaves_everything_as_it_was() {
+    let mut world = World::new();
+    world.join(5000);
+    for number in 0..3 {
+        restart(&mut world, &format!("new{number}"), "phone");
+        world.check(5000);
+    }
+    assert_eq!((world.count(Counter::StunRejected), world.count(Counter::IceRestarts)), (0, 3));
+    // The pair in use and the newest one; those in between were never used and are gone.
+    assert_eq!(world.core.by_ufrag.len(), 2);
+    world.datagram(address(5001), &binding_request("new0:phone", "the second password of it", true));
+    world.datagram(address(5001), &binding_request("new2:other", "the second password of it", true));
+    world.datagram(address(5001), &binding_request("new2:phone", PASSWORD, true));
+    assert_eq!((world.count(Counter::StunUnknownUfrag), world.count(Counter::StunRejected)), (1, 2));
+    world.order(Command::RemoveTransport { transport_id: 5000 });
+    assert!(world.core.by_ufrag.is_empty());
+}
+
+#[test]
+fn a_restart_takes_no_ufrag_of_another_transport() {
+    let mut world = World::new();
+    world.join(5000);
+    world.join(6000);
+    restart(&mut world, "u6000", "phone");
+    assert_eq!(world.count(Counter::CommandsIgnored), 1);
+    world.check(6000);
+    assert_eq!(world.count(Counter::StunRejected), 0);
+}
