@@ -69,6 +69,7 @@ class IngestFlow(TypedDict):
     jitter_ts: int
     keyframes: int
     last_packet_age_ms: int | None
+    level_dbov: int | None
 
 class SlotFlow(TypedDict):
     slot_id: int
@@ -107,6 +108,8 @@ class Snapshot(TypedDict):
 #                                              arrival_us is wall-clock (Unix epoch) of its last packet
 #   ("tap_failed", tap_id, reason)             "deadline", "no_ingest"
 #   ("ingest_started", ingest_id, ssrc, codec) first packet of that ingest
+#   ("speaking", ingest_id, is_speaking)       an audio ingest whose packets carry levels (RFC 6464) began or stopped
+#                                              to speak; each stretch lasts at least a second
 Event = tuple[object, ...]
 
 @final

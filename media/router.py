@@ -41,7 +41,8 @@ EVENTS_PER_DRAIN = 256
 @dataclass(frozen=True, slots=True)
 class MediaEvent:
     """Something that the lesson's side wants to know. `type` is one of `publication_started`, `publication_ended`,
-    `subscription_started`, `subscription_ended`, `node_started`, `node_gone`."""
+    `subscription_started`, `subscription_ended`, `speaking` (a publication's sound; `reason` is `began` or `stopped`),
+    `node_started`, `node_gone`."""
 
     type: str
     id: str
@@ -319,6 +320,8 @@ class MediaRouter:
                     transport.close("consent_expired" if reason == "consent" else reason)
             case ("ingest_started", int(ingest_id), ssrc, codec):
                 self._ingest_started(ingest_id, ssrc, codec)
+            case ("speaking", int(ingest_id), bool(is_speaking)):
+                self._speaking(ingest_id, is_speaking)
             case ("keyframe" | "tap_failed", int(tap_id), *_):
                 future = self._taps.pop(tap_id, None)
                 if future is not None and not future.done():
@@ -337,6 +340,17 @@ class MediaRouter:
         encoding.ssrc = ssrc if isinstance(ssrc, int) else None
         encoding.codec = str(codec) if codec is not None else None
         self._route_waiting(publication.id)
+
+    def _speaking(self, ingest_id: int, is_speaking: bool) -> None:
+        """At most two in a second and source (each stretch lasts a second), so the stream bears it."""
+        found = self._encodings.get(ingest_id)
+        if found is None:
+            return
+        claims = found[0].claims
+        reason = "began" if is_speaking else "stopped"
+        self._on_event(
+            MediaEvent("speaking", claims.id, claims.holder, claims.seat, claims.room, self._clock_ms(), reason)
+        )
 
     async def _tap(self, ingest_id: int, deadline_ms: int) -> EncodedFrame:
         tap_id = next(self._ids)

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from aiortc import RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack
-from av import VideoFrame
+from av import AudioFrame, VideoFrame
 from redis.asyncio import Redis
 
 from media.control import MediaControl
@@ -169,6 +169,35 @@ class ColourTrack(MediaStreamTrack):
         return frame
 
 
+class VoiceTrack(MediaStreamTrack):
+    """Noise in syllables while `talking`, digital silence otherwise; 48 kHz, 20 ms a frame."""
+
+    kind = "audio"
+
+    def __init__(self, seed: int = 1) -> None:
+        super().__init__()
+        self.talking = False
+        self._noise = np.random.default_rng(seed)
+        self._number = 0
+        self._started_s = time.monotonic()
+
+    async def recv(self) -> AudioFrame:
+        await asyncio.sleep(max(0.0, self._started_s + self._number * 0.02 - time.monotonic()))
+        samples = np.zeros((1, 960), np.int16)
+        if self.talking and self._number % 13 < 9:
+            samples[:] = self._noise.normal(0, 4000, (1, 960)).clip(-30_000, 30_000)
+        frame = AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, self._number * 960, Fraction(1, 48_000)
+        self._number += 1
+        return frame
+
+
+@pytest.fixture
+def voice() -> VoiceTrack:
+    """A microphone that is silent until `talking` is set."""
+    return VoiceTrack()
+
+
 @dataclass
 class Peer:
     """One aiortc session and how to end it."""
@@ -195,16 +224,21 @@ async def _exchange(pc: RTCPeerConnection, url: str, token: str) -> tuple[str, s
 
 @pytest.fixture
 async def aiortc_publish() -> AsyncIterator[Callable[..., Awaitable[Peer]]]:
-    """`await aiortc_publish(node, name, rgb=…, **token claims)` → Peer."""
+    """`await aiortc_publish(node, name, rgb=…, audio=…, **token claims)` → Peer; `rgb=None` publishes no picture."""
     peers: list[Peer] = []
 
     async def publish(
-        node: NodeHandle, name: str, rgb: tuple[int, int, int] = (200, 30, 30), audio: bool = True, **claims: Any
+        node: NodeHandle,
+        name: str,
+        rgb: tuple[int, int, int] | None = (200, 30, 30),
+        audio: bool | MediaStreamTrack = True,
+        **claims: Any,
     ) -> Peer:
         pc = RTCPeerConnection()
         if audio:
-            pc.addTrack(AudioStreamTrack())
-        pc.addTrack(ColourTrack(rgb))
+            pc.addTrack(AudioStreamTrack() if audio is True else audio)
+        if rgb is not None:
+            pc.addTrack(ColourTrack(rgb))
         token = node.token("publish", name, **claims)
         location, answer = await _exchange(pc, f"{node.url}/whip/{name}", token)
         peers.append(Peer(pc, location, token, answer))

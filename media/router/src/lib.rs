@@ -17,6 +17,7 @@ pub mod payload;
 pub mod rewrite;
 pub mod rtcp;
 pub mod rtp;
+pub mod speech;
 pub mod srtp;
 pub mod stats;
 pub mod stream;

@@ -112,6 +112,7 @@ fn event<'py>(py: Python<'py>, event: Event) -> PyResult<Bound<'py, PyTuple>> {
         Event::IngestStarted { ingest_id, ssrc, codec } => {
             ("ingest_started", ingest_id, ssrc, codec.name()).into_pyobject(py)
         }
+        Event::Speaking { ingest_id, is_speaking } => ("speaking", ingest_id, is_speaking).into_pyobject(py),
     }
 }
 
@@ -301,6 +302,7 @@ impl Router {
             dict.set_item("jitter_ts", flow.jitter_ts)?;
             dict.set_item("keyframes", flow.keyframes)?;
             dict.set_item("last_packet_age_ms", flow.last_packet_age_ms)?;
+            dict.set_item("level_dbov", flow.level_dbov)?;
             ingests.append(dict)?;
         }
         let slots = PyList::empty(py);

@@ -383,6 +383,12 @@ impl Core {
         ingest.packets += 1;
         ingest.payload_bytes += payload.len() as u64;
         ingest.last_packet_us = Some(now_us);
+        // A packet that was sent again speaks of the past.
+        if let Some(level) = audio_level.filter(|_| !is_video && !retransmitted)
+            && let Some(is_speaking) = ingest.speech.hear(now_us, level)
+        {
+            self.events.push(Event::Speaking { ingest_id: ingest.id, is_speaking });
+        }
         if key_frame_start {
             ingest.keyframes += 1;
             ingest.keyframe_request.satisfied();

@@ -91,6 +91,11 @@ pub enum Event {
         ssrc: u32,
         codec: Codec,
     },
+    /// An audio source began or stopped to speak, judged from the levels its packets carry.
+    Speaking {
+        ingest_id: u64,
+        is_speaking: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
@@ -118,6 +123,8 @@ pub struct IngestFlow {
     pub jitter_ts: u32,
     pub keyframes: u64,
     pub last_packet_age_ms: Option<u64>,
+    /// As a sound meter shows it, -127 to 0; None for sources whose packets carry no level.
+    pub level_dbov: Option<i8>,
 }
 
 #[derive(Debug, Clone)]
@@ -285,6 +292,7 @@ impl Core {
                     jitter_ts: i.stream.as_ref().map_or(0, |s| s.jitter_ts()),
                     keyframes: i.keyframes,
                     last_packet_age_ms: i.last_packet_us.map(age_ms),
+                    level_dbov: i.speech.level_dbov(now_us),
                 })
                 .collect(),
             slots: self

@@ -106,6 +106,7 @@ impl Core {
         }
         self.next_tick_us = now_us + TICK_US;
         self.expire_taps(now_us);
+        self.settle_speech(now_us);
         self.send_nacks(now_us, outbox);
         self.send_due_plis(now_us, outbox);
         for at in 0..self.transports.bound() {
@@ -127,6 +128,15 @@ impl Core {
             });
             if !ingest.taps.is_empty() {
                 ingest.keyframe_request.want();
+            }
+        }
+    }
+
+    fn settle_speech(&mut self, now_us: u64) {
+        for at in 0..self.ingests.bound() {
+            let Some(ingest) = self.ingests.get_mut(at) else { continue };
+            if let Some(is_speaking) = ingest.speech.settle(now_us) {
+                self.events.push(Event::Speaking { ingest_id: ingest.id, is_speaking });
             }
         }
     }

@@ -8,6 +8,7 @@ use crate::history::History;
 use crate::outbox::{ChainHandle, Outbox};
 use crate::parameters::{ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::rewrite::Rewrite;
+use crate::speech::Speech;
 use crate::srtp::{Inbound, Outbound};
 use crate::stats::Counter;
 use crate::tap::Tap;
@@ -141,6 +142,7 @@ impl Core {
             held: Vec::new(),
             due_us: 0,
             keyframe_request: KeyframeRequest::default(),
+            speech: Speech::default(),
             taps: Vec::new(),
             newest_ts: None,
             sender_clock: None,

@@ -10,6 +10,7 @@ use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, S
 use crate::payload::{CODEC_COUNT, Codec};
 use crate::rewrite::Rewrite;
 use crate::rtp::FIXED_HEADER_BYTES;
+use crate::speech::Speech;
 use crate::srtp::{Inbound, Outbound};
 use crate::stream::Stream;
 use crate::tap::Tap;
@@ -160,6 +161,7 @@ pub struct Ingest {
     pub held: Vec<u64>,
     pub due_us: u64,
     pub keyframe_request: KeyframeRequest,
+    pub speech: Speech,
     pub taps: Vec<Tap>,
     pub newest_ts: Option<u32>,
     pub sender_clock: Option<SenderClock>,

@@ -3,6 +3,7 @@
 mod hostile;
 mod ice;
 mod repair;
+mod speaking;
 mod switching;
 
 use std::collections::HashMap;
