@@ -130,6 +130,19 @@ class Router:
     def restart_ice(self, transport_id: int, local_ufrag: str, local_pwd: str, remote_ufrag: str | None = None) -> None:
         """New ICE credentials (RFC 8445 9); the old ones are good until the first check with the new."""
 
+    def add_link(
+        self,
+        transport_id: int,
+        local_ufrag: str,
+        local_pwd: str,
+        remote_ufrag: str,
+        remote_pwd: str,
+        remote_addresses: list[tuple[str, int]],
+    ) -> None:
+        """A transport to another node, without DTLS: `set_srtp_keys` follows at once. It asks connectivity checks of
+        `remote_addresses` (numeric, best first) twice a second and is closed ("consent") 4 s after the other end's
+        last. ValueError if no socket reaches any of them."""
+
     def send_dtls(self, transport_id: int, datagram: bytes) -> None: ...
     def set_srtp_keys(
         self,
@@ -144,6 +157,7 @@ class Router:
     def add_ingest(self, ingest_id: int, transport_id: int, parameters: IngestParameters) -> None: ...
     def remove_ingest(self, ingest_id: int) -> None: ...
     def add_slot(self, slot_id: int, transport_id: int, parameters: SlotParameters) -> None: ...
+    def remove_slot(self, slot_id: int) -> None: ...
     def route(self, slot_id: int, ingest_id: int | None) -> None: ...
     def request_keyframe(self, ingest_id: int) -> None: ...
     def tap(self, ingest_id: int, tap_id: int, deadline_ms: int) -> None: ...

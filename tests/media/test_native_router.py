@@ -323,3 +323,20 @@ def test_both_families_and_a_port_of_ones_own_choice() -> None:
                 )
     finally:
         router.close()
+
+
+def test_two_routers_find_each_other_by_their_links() -> None:
+    routers = [_router.Router([("127.0.0.1", 0)]) for _ in range(2)]
+    keys = [os.urandom(16), os.urandom(16)]
+    with pytest.raises(ValueError, match="reaches"):
+        routers[0].add_link(1, "a", "p" * 24, "b", "q" * 24, [("::1", 5000)])
+    for at, router in enumerate(routers):
+        ours, theirs = ("a", "b") if at == 0 else ("b", "a")
+        router.add_link(1, ours, ours * 24, theirs, theirs * 24, routers[1 - at].local_addresses())
+        router.set_srtp_keys(1, "AEAD_AES_128_GCM", keys[1 - at], b"s" * 12, keys[at], b"s" * 12)
+    for at, router in enumerate(routers):
+        assert select.select([router.event_fd()], [], [], 10)[0], "no check came"
+        assert router.drain_events()[0] == ("ice", 1, *routers[1 - at].local_addresses()[0])
+        assert router.snapshot()["transports"][0]["state"] == "connected"
+    for router in routers:
+        router.close()

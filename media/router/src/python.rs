@@ -6,7 +6,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use crate::core::{Command, Event, Keys};
+use crate::core::{Command, Event, FarEnd, Keys, peers_of};
 use crate::io::Handle;
 use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::payload::Codec;
@@ -181,6 +181,25 @@ impl Router {
         self.order(py, Command::RestartIce { transport_id, local_ufrag, local_pwd, remote_ufrag })
     }
 
+    #[allow(clippy::too_many_arguments)] // the shape of media/_router.pyi
+    fn add_link(
+        &self,
+        py: Python<'_>,
+        transport_id: u64,
+        local_ufrag: String,
+        local_pwd: String,
+        remote_ufrag: String,
+        remote_pwd: String,
+        remote_addresses: Vec<(String, u16)>,
+    ) -> PyResult<()> {
+        let peers = peers_of(&resolve(&remote_addresses)?, self.handle.local_addresses());
+        if peers.is_empty() {
+            return Err(PyValueError::new_err("no socket here reaches any of these addresses"));
+        }
+        let far = FarEnd { ufrag: remote_ufrag, pwd: remote_pwd, peers };
+        self.order(py, Command::AddLink { transport_id, local_ufrag, local_pwd, far })
+    }
+
     fn send_dtls(&self, py: Python<'_>, transport_id: u64, datagram: Vec<u8>) -> PyResult<()> {
         if datagram.len() > crate::outbox::MAX_DATAGRAM_BYTES {
             return Err(PyValueError::new_err("a datagram has at most 1500 bytes"));
@@ -257,6 +276,10 @@ impl Router {
             nack: required(parameters, "nack")?,
         });
         self.order(py, Command::AddSlot { slot_id, transport_id, parameters })
+    }
+
+    fn remove_slot(&self, py: Python<'_>, slot_id: u64) -> PyResult<()> {
+        self.order(py, Command::RemoveSlot { slot_id })
     }
 
     #[pyo3(signature = (slot_id, ingest_id))]

@@ -220,6 +220,7 @@ pub struct Inbound {
     rtcp: Cipher,
     sources: Vec<(u32, ReplayWindow)>,
     rtcp_sources: Vec<(u32, ReplayWindow)>,
+    max_sources: usize,
 }
 
 impl Inbound {
@@ -229,7 +230,19 @@ impl Inbound {
             rtcp: Cipher::rtcp(profile, master_key, master_salt)?,
             sources: Vec::new(),
             rtcp_sources: Vec::new(),
+            max_sources: MAX_SOURCES,
         })
+    }
+
+    /// A link between nodes carries many publications.
+    pub fn allow_sources(&mut self, max_sources: usize) {
+        self.max_sources = max_sources;
+    }
+
+    /// The peer will not speak with this source again; what it leaves free another one may take.
+    pub fn forget(&mut self, ssrc: u32) {
+        self.sources.retain(|(known, _)| *known != ssrc);
+        self.rtcp_sources.retain(|(known, _)| *known != ssrc);
     }
 
     /// RFC 3711 3.3.1: the index nearest to the highest authentic one. A new source starts at rollover 0.
@@ -247,7 +260,7 @@ impl Inbound {
         seq: u16,
     ) -> Parsed<(usize, u64)> {
         let known = self.sources.iter().position(|(known, _)| *known == ssrc);
-        if known.is_none() && self.sources.len() >= MAX_SOURCES {
+        if known.is_none() && self.sources.len() >= self.max_sources {
             return Err(BadPacket::TooMany);
         }
         let index = Self::guess_index(known.map(|at| &self.sources[at].1), seq);
@@ -306,7 +319,7 @@ impl Inbound {
             return Err(BadPacket::Version);
         }
         let known = self.rtcp_sources.iter().position(|(known, _)| *known == ssrc);
-        if known.is_none() && self.rtcp_sources.len() >= MAX_SOURCES {
+        if known.is_none() && self.rtcp_sources.len() >= self.max_sources {
             return Err(BadPacket::TooMany);
         }
         if let Some(at) = known {

@@ -52,7 +52,13 @@ fn outbound(key: &[u8]) -> Outbound {
 }
 
 fn inbound(key: &[u8]) -> Inbound {
-    Inbound { rtp: session(key), rtcp: session(key), sources: Vec::new(), rtcp_sources: Vec::new() }
+    Inbound {
+        rtp: session(key),
+        rtcp: session(key),
+        sources: Vec::new(),
+        rtcp_sources: Vec::new(),
+        max_sources: MAX_SOURCES,
+    }
 }
 
 fn session_keys() -> [Vec<u8>; 2] {

@@ -1,4 +1,5 @@
-//! STUN as ICE-lite needs it: Binding requests in, Binding success responses out (RFC 8489, RFC 8445 7.3).
+//! STUN as ICE-lite needs it: Binding requests in, Binding success responses out (RFC 8489, RFC 8445 7.3); and the
+//! requests with which two nodes keep their link alive.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -24,6 +25,10 @@ pub const BINDING_SUCCESS: u16 = 0x0101;
 
 /// The longest answer `write_binding_success` makes: header, XOR-MAPPED-ADDRESS (IPv6), integrity, fingerprint.
 pub const MAX_RESPONSE_BYTES: usize = HEADER_BYTES + 24 + 24 + 8;
+/// RFC 8489 14.3: fewer than 509 bytes; ours are two short ufrags and a colon.
+pub const MAX_USERNAME_BYTES: usize = 508;
+/// The longest request `write_binding_request` makes: header, USERNAME, integrity, fingerprint.
+pub const MAX_REQUEST_BYTES: usize = HEADER_BYTES + 4 + MAX_USERNAME_BYTES + 24 + 8;
 
 /// The key that MESSAGE-INTEGRITY uses for short-term credentials: the password itself (RFC 8489 9.1.1).
 pub fn short_term_key(password: &str) -> hmac::Key {
@@ -149,7 +154,7 @@ pub fn write_binding_success(out: &mut [u8], transaction_id: &[u8; 12], peer: So
     out[..2].copy_from_slice(&BINDING_SUCCESS.to_be_bytes());
     out[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
     out[8..20].copy_from_slice(transaction_id);
-    let mut at = HEADER_BYTES;
+    let at = HEADER_BYTES;
     // An IPv6 socket shows IPv4 peers as ::ffff:a.b.c.d; they asked over IPv4 and must read an IPv4 address.
     let ip = peer.ip().to_canonical();
     let port = peer.port() ^ (MAGIC_COOKIE >> 16) as u16;
@@ -171,8 +176,34 @@ pub fn write_binding_success(out: &mut [u8], transaction_id: &[u8; 12], peer: So
     }
     out[at + 2..at + 4].copy_from_slice(&(4 + octets as u16).to_be_bytes());
     out[at + 6..at + 8].copy_from_slice(&port.to_be_bytes());
-    at += 8 + octets;
+    seal(out, at + 8 + octets, key)
+}
 
+/// Writes a Binding request of `username` ("theirs:ours") and returns its length; None for a username that is too
+/// long. `out` must hold `MAX_REQUEST_BYTES`.
+pub fn write_binding_request(
+    out: &mut [u8],
+    transaction_id: &[u8; 12],
+    username: &str,
+    key: &hmac::Key,
+) -> Option<usize> {
+    if username.len() > MAX_USERNAME_BYTES {
+        return None;
+    }
+    out[..2].copy_from_slice(&BINDING_REQUEST.to_be_bytes());
+    out[4..8].copy_from_slice(&MAGIC_COOKIE.to_be_bytes());
+    out[8..20].copy_from_slice(transaction_id);
+    out[20..22].copy_from_slice(&ATTR_USERNAME.to_be_bytes());
+    out[22..24].copy_from_slice(&(username.len() as u16).to_be_bytes());
+    let end = 24 + username.len();
+    out[24..end].copy_from_slice(username.as_bytes());
+    let padded = end.next_multiple_of(4);
+    out[end..padded].fill(0);
+    Some(seal(out, padded, key))
+}
+
+/// Completes a message that is `at` bytes long with MESSAGE-INTEGRITY and FINGERPRINT; its whole length.
+fn seal(out: &mut [u8], mut at: usize, key: &hmac::Key) -> usize {
     let through_integrity = (at + 4 + INTEGRITY_BYTES - HEADER_BYTES) as u16;
     out[2..4].copy_from_slice(&through_integrity.to_be_bytes());
     let tag = hmac::sign(key, &out[..at]);

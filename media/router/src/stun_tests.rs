@@ -134,3 +134,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn our_own_request_is_read_back_by_whoever_knows_the_password() {
+    let mut out = [0xAA; MAX_REQUEST_BYTES];
+    for username in ["theirs:ours", "t:o", "abcd:efgh"] {
+        let len = write_binding_request(&mut out, &[7; 12], username, &short_term_key(PASSWORD)).unwrap();
+        let message = Message::parse_untrusted(&out[..len]).unwrap();
+        assert_eq!(message.message_type, BINDING_REQUEST);
+        assert_eq!(message.ufrags(), username.split_once(':'));
+        assert!(message.has_fingerprint && message.verify_integrity(&short_term_key(PASSWORD)));
+        assert!(!message.verify_integrity(&short_term_key("another password")));
+    }
+    assert_eq!(write_binding_request(&mut out, &[7; 12], &"x".repeat(509), &short_term_key(PASSWORD)), None);
+    assert!(write_binding_request(&mut out, &[7; 12], &"x".repeat(508), &short_term_key(PASSWORD)).is_some());
+}

@@ -4,6 +4,7 @@
 
 mod forward;
 mod ingress;
+mod links;
 mod reports;
 mod restart;
 mod routes;
@@ -21,6 +22,7 @@ use crate::payload::Codec;
 use crate::rtcp::Compound;
 use crate::srtp::Profile;
 use crate::stats::{Counter, Counters};
+pub use links::{FarEnd, peers_of};
 use tables::{Ingest, Slot, Table, Transport};
 
 /// What the caller (Python) orders. Ids are the caller's, never reused.
@@ -28,12 +30,14 @@ use tables::{Ingest, Slot, Table, Transport};
 pub enum Command {
     AddTransport { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
     RestartIce { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
+    AddLink { transport_id: u64, local_ufrag: String, local_pwd: String, far: FarEnd },
     SendDtls { transport_id: u64, datagram: Vec<u8> },
     SetKeys { transport_id: u64, keys: Box<Keys> },
     RemoveTransport { transport_id: u64 },
     AddIngest { ingest_id: u64, transport_id: u64, parameters: Box<IngestParameters> },
     RemoveIngest { ingest_id: u64 },
     AddSlot { slot_id: u64, transport_id: u64, parameters: Box<SlotParameters> },
+    RemoveSlot { slot_id: u64 },
     Route { slot_id: u64, ingest_id: Option<u64> },
     RequestKeyframe { ingest_id: u64 },
     Tap { ingest_id: u64, tap_id: u64, deadline_us: u64 },
@@ -233,6 +237,9 @@ impl Core {
             Command::RestartIce { transport_id, local_ufrag, local_pwd, remote_ufrag } => {
                 self.restart_ice(transport_id, local_ufrag, &local_pwd, remote_ufrag)
             }
+            Command::AddLink { transport_id, local_ufrag, local_pwd, far } => {
+                self.add_link(now_us, transport_id, local_ufrag, &local_pwd, far)
+            }
             Command::SendDtls { transport_id, datagram } => self.send_dtls(transport_id, &datagram, outbox),
             Command::SetKeys { transport_id, keys } => self.set_keys(transport_id, &keys),
             Command::RemoveTransport { transport_id } => self.close_transport(transport_id, "removed"),
@@ -241,6 +248,7 @@ impl Core {
             }
             Command::RemoveIngest { ingest_id } => self.remove_ingest(ingest_id),
             Command::AddSlot { slot_id, transport_id, parameters } => self.add_slot(slot_id, transport_id, *parameters),
+            Command::RemoveSlot { slot_id } => self.remove_slot(slot_id),
             Command::Route { slot_id, ingest_id } => self.route(slot_id, ingest_id),
             Command::RequestKeyframe { ingest_id } => self.request_keyframe(ingest_id),
             Command::Tap { ingest_id, tap_id, deadline_us } => self.tap(ingest_id, tap_id, now_us + deadline_us),

@@ -184,7 +184,8 @@ impl Core {
 
     fn transport_timeout(&mut self, now_us: u64, at: usize, outbox: &mut Outbox) {
         let Some(transport) = self.transports.get_mut(at) else { return };
-        if now_us.saturating_sub(transport.consent_us) > CONSENT_US {
+        let consent_us = if transport.link.is_some() { super::links::CONSENT_US } else { CONSENT_US };
+        if now_us.saturating_sub(transport.consent_us) > consent_us {
             let id = transport.id;
             self.counters.inc(Counter::ConsentExpired);
             self.close_transport(id, "consent");
@@ -193,6 +194,8 @@ impl Core {
         if transport.tx.is_none() {
             return;
         }
+        self.check_link(now_us, at, outbox);
+        let Some(transport) = self.transports.get_mut(at) else { return };
         if now_us >= transport.next_transport_cc_us {
             transport.next_transport_cc_us = now_us + TRANSPORT_CC_US;
             self.send_transport_cc(at, outbox);
@@ -236,12 +239,13 @@ impl Core {
         if blocks.is_empty() {
             return;
         }
-        self.compound.clear();
+        // One datagram each: a link between nodes may have hundreds.
         for blocks in blocks.chunks(31) {
+            self.compound.clear();
             self.compound.receiver_report(transport.report_ssrc, blocks);
+            self.compound.cname(transport.report_ssrc, CNAME);
+            send_compound(transport, &self.compound, outbox, &mut self.counters);
         }
-        self.compound.cname(transport.report_ssrc, CNAME);
-        send_compound(transport, &self.compound, outbox, &mut self.counters);
     }
 
     /// Each slot's report carries its source's own clock, moved on to now: sound and picture that came from one

@@ -50,6 +50,7 @@ impl Core {
             // Reports of many viewers spread over the second instead of coming as one burst.
             next_report_us: now_us + spread_us,
             report_ssrc: self.numbering.next() as u32,
+            link: None,
             rx_packets: 0,
             tx_packets: 0,
         };
@@ -77,6 +78,9 @@ impl Core {
         transport.rx = Some(Inbound::new(keys.profile, &keys.rx_key, &keys.rx_salt).ok()?);
         transport.tx = Some(Outbound::new(keys.profile, &keys.tx_key, &keys.tx_salt).ok()?);
         transport.state = TransportState::Connected;
+        if let (Some(_), Some(rx)) = (&transport.link, transport.rx.as_mut()) {
+            rx.allow_sources(super::links::MAX_SOURCES);
+        }
         for slot in &transport.slots {
             let wanted = self.slots.get(*slot).and_then(|slot| slot.wanted);
             if let Some(ingest) = wanted.and_then(|at| self.ingests.get_mut(at)) {
@@ -181,6 +185,13 @@ impl Core {
         }
         if let Some(transport) = self.transports.get_mut(ingest.transport) {
             transport.ingests.retain(|ingest| *ingest != at);
+            if let (Some(_), Some(rx)) = (&transport.link, transport.rx.as_mut()) {
+                let gone = transport
+                    .ssrcs
+                    .iter()
+                    .filter(|(_, source)| matches!(source, Source::Media(i) | Source::Rtx(i) if *i == at));
+                gone.for_each(|(ssrc, _)| rx.forget(*ssrc));
+            }
             transport.ssrcs.retain(|(_, source)| *source != Source::Media(at) && *source != Source::Rtx(at));
         }
         Some(())

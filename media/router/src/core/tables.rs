@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::links::Link;
 use super::restart::Credentials;
 use crate::feedback::{KeyframeRequest, TransportCc};
 use crate::history::History;
@@ -133,6 +134,8 @@ pub struct Transport {
     pub next_transport_cc_us: u64,
     pub next_report_us: u64,
     pub report_ssrc: u32,
+    /// What makes this a transport to another node.
+    pub link: Option<Link>,
     pub rx_packets: u64,
     pub tx_packets: u64,
 }

@@ -2,11 +2,12 @@
 
 mod hostile;
 mod ice;
+mod links;
 mod repair;
 mod speaking;
 mod switching;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use aws_lc_rs::hmac;
@@ -69,6 +70,8 @@ pub struct World {
     pub media: HashMap<u16, Vec<Got>>,
     pub reports: HashMap<u16, Vec<Item>>,
     pub raw: HashMap<u16, Vec<Vec<u8>>>,
+    /// Ports behind which another router is: all that goes there is kept as it is, in `raw`.
+    pub far: HashSet<u16>,
     pub events: Vec<Event>,
     /// Every protected packet sent, by (port, ssrc, index): a second one has to be the same bytes.
     sealed: HashMap<(u16, u32, u64), Vec<u8>>,
@@ -86,6 +89,7 @@ impl World {
             media: HashMap::new(),
             reports: HashMap::new(),
             raw: HashMap::new(),
+            far: HashSet::new(),
             events: Vec::new(),
             sealed: HashMap::new(),
             highest: HashMap::new(),
@@ -130,7 +134,7 @@ impl World {
             .collect();
         self.outbox.clear();
         for (port, mut datagram) in sent {
-            if datagram[0] < 128 {
+            if datagram[0] < 128 || self.far.contains(&port) {
                 self.raw.entry(port).or_default().push(datagram);
                 continue;
             }
