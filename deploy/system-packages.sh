@@ -9,6 +9,7 @@ declare -A package_of=(
   [turnserver]=coturn
   [cc]=build-essential
   [ip]=iproute2
+  [nft]=nftables
 )
 missing=()
 for command in "${!package_of[@]}"; do

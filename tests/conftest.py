@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.netlab.network import Network, unavailable
+
 settings.register_profile("fast", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("slow", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fast"))
@@ -174,3 +176,13 @@ async def postgres_database(postgres_url: str) -> AsyncIterator[str]:
     await administrate(f'CREATE DATABASE "{name}"')
     yield postgres_url.rsplit("/", 1)[0] + "/" + name
     await administrate(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    """An empty network of namespaces (tests/netlab/network.py), gone with the test; skips where none can be made."""
+    reason = unavailable()
+    if reason is not None:
+        pytest.skip(reason)
+    with Network() as made:
+        yield made
