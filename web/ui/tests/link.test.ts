@@ -4,11 +4,19 @@ import { WhepPlayer } from '../src/media/whep'
 import { LEARNER_CAMERA, withOpusFecDtx, WhipPublisher } from '../src/media/whip'
 import type { MediaGrant } from '../src/protocol'
 
+const offerOf = (generation: number): string =>
+  `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:our${generation}\r\na=ice-pwd:ourpassword${generation}\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:our${generation}\r\n`
+const ANSWER =
+  'v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:their1\r\na=ice-pwd:theirpassword1\r\na=candidate:1 1 udp 9 192.0.2.1 8082 typ host\r\na=candidate:2 1 udp 8 192.0.2.2 8082 typ host\r\na=end-of-candidates\r\nm=video 9 X 96\r\na=ice-ufrag:their1\r\na=ice-pwd:theirpassword1\r\n'
+const FRAGMENT = 'a=ice-lite\r\na=ice-ufrag:their2\r\na=ice-pwd:theirpassword2\r\na=candidate:3 1 udp 9 192.0.2.3 8082 typ host\r\n'
+
 class FakePeer extends EventTarget {
   static all: FakePeer[] = []
   connectionState = 'new'
   localDescription: { sdp: string } | null = null
   remote: string | null = null
+  generation = 1
+  bytes = 0
   closed = false
   transceivers: { kind: string; init: RTCRtpTransceiverInit; receiver: { track: { kind: string } }; mid: string }[] = []
 
@@ -27,15 +35,16 @@ class FakePeer extends EventTarget {
   }
 
   getStats(): Promise<Map<string, unknown>> {
-    return Promise.resolve(new Map())
+    return Promise.resolve(new Map([['pair', { type: 'candidate-pair', bytesReceived: this.bytes }]]))
   }
 
   getSenders(): unknown[] {
     return []
   }
 
-  createOffer(): Promise<{ sdp: string }> {
-    return Promise.resolve({ sdp: 'v=0 offer' })
+  createOffer(options?: RTCOfferOptions): Promise<{ sdp: string }> {
+    if (options?.iceRestart) this.generation += 1
+    return Promise.resolve({ sdp: offerOf(this.generation) })
   }
 
   setLocalDescription(offer: { sdp: string }): Promise<void> {
@@ -62,21 +71,27 @@ const grant = (token: string): MediaGrant => ({
   url: 'http://media.test/whep/s1', token, id: 's1',
   slots: [{ name: 'audio', kind: 'audio' }, { name: 'camera', kind: 'video' }, { name: 'screen', kind: 'video' }],
 })
-const created = (): Response => new Response('v=0 answer', { status: 201, headers: { Location: '/whep/s1/r1' } })
+const created = (): Response => new Response(ANSWER, { status: 201, headers: { Location: '/whep/s1/r1' } })
 const MOST_JITTER = 1.3
 
-let asked: { url: string; method: string; token: string }[]
+let asked: { url: string; method: string; token: string; headers: Record<string, string>; body: string }[]
 let reply: () => Response | Promise<Response>
+let restart: () => Response | Promise<Response>
+const restarted = (): Response => new Response(FRAGMENT, { status: 200, headers: { ETag: '"their2"' } })
+const patches = (): typeof asked => asked.filter((one) => one.method === 'PATCH')
+const posts = (): typeof asked => asked.filter((one) => one.method === 'POST')
 
 beforeEach(() => {
   vi.useFakeTimers()
   FakePeer.all = []
   asked = []
   reply = created
+  restart = restarted
   vi.stubGlobal('RTCPeerConnection', FakePeer)
-  vi.stubGlobal('fetch', (url: string, init: { method: string; headers: Record<string, string> }) => {
-    asked.push({ url, method: init.method, token: init.headers['Authorization'] ?? '' })
-    return Promise.resolve(reply())
+  vi.stubGlobal('window', new EventTarget())
+  vi.stubGlobal('fetch', (url: string, init: { method: string; headers: Record<string, string>; body?: string }) => {
+    asked.push({ url, method: init.method, token: init.headers['Authorization'] ?? '', headers: init.headers, body: init.body ?? '' })
+    return Promise.resolve(init.method === 'PATCH' ? restart() : reply())
   })
 })
 
@@ -87,6 +102,13 @@ afterEach(() => {
 
 const turn = async (ms = 0): Promise<void> => {
   await vi.advanceTimersByTimeAsync(ms)
+}
+
+async function connected(renew: () => Promise<MediaGrant> = () => Promise.resolve(grant('t2'))): Promise<WhepPlayer> {
+  const player = new WhepPlayer(grant('t1'), renew)
+  await player.open()
+  FakePeer.all[0]?.become('connected')
+  return player
 }
 
 describe('a media link', () => {
@@ -130,20 +152,134 @@ describe('a media link', () => {
     player.close()
   })
 
-  it('builds a new connection when the path fails, and forgives a short interruption', async () => {
-    const player = new WhepPlayer(grant('t1'), () => Promise.resolve(grant('t2')))
-    await player.open()
-    const first = FakePeer.all[0]
-    first?.become('connected')
-    first?.become('disconnected')
+  it('restarts ICE within the session when the path is gone', async () => {
+    const player = await connected()
+    const peer = FakePeer.all[0]
+    peer?.become('disconnected')
+    expect(player.status).toMatchObject({ state: 'retrying', attempt: 1 })
+    await turn(1)
+    expect(patches()).toHaveLength(1)
+    expect(patches()[0]).toMatchObject({ url: 'http://media.test/whep/s1/r1', token: 'Bearer t1' })
+    expect(patches()[0]?.headers).toMatchObject({ 'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*' })
+    expect(patches()[0]?.body).toContain('a=ice-ufrag:our2\r\na=ice-pwd:ourpassword2\r\na=mid:0\r\n')
+    // The answer of before with the new credentials on every m-line and the new candidates in the place of the old.
+    expect(peer?.remote).toBe(
+      'v=0\r\nm=audio 9 X 111\r\na=ice-ufrag:their2\r\na=ice-pwd:theirpassword2\r\na=candidate:3 1 udp 9 192.0.2.3 8082 typ host\r\na=end-of-candidates\r\nm=video 9 X 96\r\na=ice-ufrag:their2\r\na=ice-pwd:theirpassword2\r\n',
+    )
+    peer?.become('connected')
+    await turn(20_000)
+    expect(player.status).toMatchObject({ state: 'connected', attempt: 0, problem: null })
+    expect([FakePeer.all.length, posts().length, peer?.closed]).toEqual([1, 1, false])
+    player.close()
+  })
+
+  it('builds anew when a restart does not help within seconds', async () => {
+    const player = await connected()
+    FakePeer.all[0]?.become('disconnected')
+    await turn(3900)
+    expect(FakePeer.all).toHaveLength(1)
     await turn(1000)
-    first?.become('connected')
+    expect([FakePeer.all.length, FakePeer.all[0]?.closed]).toEqual([2, true])
+    player.close()
+  })
+
+  it('builds anew at once where the session is gone', async () => {
+    restart = () => new Response('', { status: 404 })
+    const player = await connected()
+    FakePeer.all[0]?.become('failed')
+    await turn(RETRY_DELAYS_MS[0]! * MOST_JITTER)
+    expect([FakePeer.all.length, patches().length, posts()[1]?.token]).toEqual([2, 1, 'Bearer t2'])
+    player.close()
+  })
+
+  it('forgives a short interruption where the node restarts no ICE, and builds anew after a longer one', async () => {
+    restart = () => new Response('', { status: 501 })
+    const player = await connected()
+    const peer = FakePeer.all[0]
+    peer?.become('disconnected')
+    await turn(1000)
+    peer?.become('connected')
     await turn(5000)
     expect(FakePeer.all).toHaveLength(1)
-    first?.become('failed')
-    await turn(500)
-    expect(first?.closed).toBe(true)
-    expect(FakePeer.all).toHaveLength(2)
+    peer?.become('failed')
+    await turn(2500)
+    expect([FakePeer.all.length, peer?.closed]).toEqual([2, true])
+    player.close()
+  })
+
+  it('keeps the session through an outage of everything', async () => {
+    restart = () => Promise.reject(new TypeError('network'))
+    const player = await connected(() => Promise.reject(new Error('offline')))
+    FakePeer.all[0]?.become('disconnected')
+    await turn(9000)
+    expect(patches().length).toBeGreaterThan(2)
+    expect(player.status).toMatchObject({ state: 'retrying', attempt: patches().length })
+    restart = restarted
+    const tries = patches().length
+    globalThis.window.dispatchEvent(new Event('online'))
+    await turn(1)
+    expect(patches()).toHaveLength(tries + 1)
+    FakePeer.all[0]?.become('connected')
+    await turn(10_000)
+    expect([FakePeer.all.length, posts().length, player.status.state]).toEqual([1, 1, 'connected'])
+    player.close()
+  })
+
+  it('gives a node up that is silent while the web side answers', async () => {
+    restart = () => Promise.reject(new TypeError('network'))
+    const player = await connected()
+    FakePeer.all[0]?.become('disconnected')
+    await turn(1500)
+    expect([FakePeer.all.length, patches().length]).toEqual([2, 2])
+    player.close()
+  })
+
+  it('goes to another node as soon as the web side names one', async () => {
+    restart = () => Promise.reject(new TypeError('network'))
+    const player = await connected(() => Promise.resolve({ ...grant('t2'), url: 'http://other.test/whep/s1' }))
+    FakePeer.all[0]?.become('disconnected')
+    await turn(RETRY_DELAYS_MS[0]! * MOST_JITTER)
+    expect([patches().length, posts()[1]?.url]).toEqual([1, 'http://other.test/whep/s1'])
+    player.close()
+  })
+
+  it('restarts when the machine comes online and when the kind of network changes, media going on', async () => {
+    const connection = Object.assign(new EventTarget(), { type: 'wifi' })
+    vi.stubGlobal('navigator', { connection })
+    const player = await connected()
+    await turn(5000)
+    globalThis.window.dispatchEvent(new Event('online'))
+    await turn(1)
+    expect([patches().length, player.status.state]).toEqual([1, 'connected'])
+    await turn(5000)
+    connection.dispatchEvent(new Event('change'))
+    await turn(1)
+    expect(patches()).toHaveLength(1)
+    connection.type = 'cellular'
+    connection.dispatchEvent(new Event('change'))
+    await turn(1)
+    expect([patches().length, FakePeer.all.length]).toEqual([2, 1])
+    player.close()
+    globalThis.window.dispatchEvent(new Event('online'))
+    await turn(1)
+    expect(patches()).toHaveLength(2)
+  })
+
+  it('restarts when packets that came steadily stop, once for each silence', async () => {
+    const player = await connected()
+    const peer = FakePeer.all[0]!
+    await turn(10_000)
+    expect(patches()).toHaveLength(0)
+    for (let second = 0; second < 6; second += 1) {
+      peer.bytes += 1000
+      await turn(1000)
+    }
+    expect(patches()).toHaveLength(0)
+    await turn(3500)
+    expect(patches()).toHaveLength(1)
+    await turn(20_000)
+    expect(patches()).toHaveLength(1)
+    expect([FakePeer.all.length, player.status.state]).toEqual([1, 'connected'])
     player.close()
   })
 

@@ -1,9 +1,12 @@
 /**
- * One WebRTC connection to a media node by HTTP offer and answer (WHIP, RFC 9725, and WHEP alike), kept alive:
- * when it fails it is built anew with a fresh token, again and again, until `close`.
+ * One WebRTC connection to a media node by HTTP offer and answer (WHIP, RFC 9725, and WHEP alike), kept alive: where
+ * its path fails or may have changed (Wi-Fi to mobile) ICE is restarted within the same session; where that is refused
+ * or does not help it is built anew with a fresh token, again and again, until `close`.
  */
 
 import type { MediaGrant } from '../protocol'
+import { FRAGMENT_TYPE, fragmentOf, withFragment } from './iceRestart'
+import { watchPath } from './pathWatch'
 import { listPeer } from './peers'
 
 export type LinkState = 'connecting' | 'connected' | 'retrying' | 'closed'
@@ -32,17 +35,36 @@ export interface LinkOptions {
 
 /** Waits before attempt 1, 2, …: a node's restart takes under a second, a dead network much longer. */
 export const RETRY_DELAYS_MS = [300, 800, 1500, 2500, 4000]
-/** Chromium reports `disconnected` about 5 s after the last answered check; this much later we stop hoping. */
+/** A node that restarts no ICE: the browser may still find the old path again this much later. */
 const DISCONNECTED_GRACE_MS = 1500
+/** No such session any more, or not ours: only a new one can help. */
+const GONE = new Set([401, 403, 404, 410])
+/** Between two restarts that are only suspected to be needed. */
+const RESTART_PAUSE_MS = 4000
+/** A restarted path is up within a few round trips, or it will not be. */
+const RESTART_PATIENCE_MS = 4000
+/** The node ends a session 30 s after the last check (RFC 7675 5.1): until then there is something to restart. */
+const RESTART_WINDOW_MS = 25_000
+const PATCH_TIMEOUT_MS = 2500
+const RENEW_PATIENCE_MS = 2000
 const CONNECT_TIMEOUT_MS = 8000
 const HTTP_TIMEOUT_MS = 6000
 
 class LinkProblem extends Error {}
 
+type Restarted = 'done' | 'refused' | 'gone' | 'unreachable'
+
 export class MediaLink {
   private peer: RTCPeerConnection | null = null
   private unlist: (() => void) | null = null
+  private unwatch: (() => void) | null = null
   private resource: string | null = null
+  /** The answer that is in force; a restart changes its ICE lines only. */
+  private answer = ''
+  private restarting = false
+  /** Ends the pause between two tries: the network has just come back. */
+  private hurry: (() => void) | null = null
+  private restarted_ms = Number.NEGATIVE_INFINITY
   private grant: MediaGrant
   private attempt = 0
   private closed = false
@@ -87,10 +109,11 @@ export class MediaLink {
     const answer = await this.post(peer.localDescription?.sdp ?? '')
     if (this.closed || this.peer !== peer) return
     peer.addEventListener('connectionstatechange', () => this.changed(peer))
-    const sdp = this.options.shapeAnswer ? this.options.shapeAnswer(answer) : answer
-    await peer.setRemoteDescription({ type: 'answer', sdp })
+    this.answer = this.options.shapeAnswer ? this.options.shapeAnswer(answer) : answer
+    await peer.setRemoteDescription({ type: 'answer', sdp: this.answer })
     this.later(CONNECT_TIMEOUT_MS, () => {
-      if (this.peer === peer && peer.connectionState !== 'connected') this.failed('ice_timeout')
+      // Once it was up, `restart` looks after it.
+      if (this.peer === peer && !this.unwatch && peer.connectionState !== 'connected') this.failed('ice_timeout')
     })
     await this.options.ready?.(peer)
   }
@@ -119,15 +142,101 @@ export class MediaLink {
       case 'connected':
         this.attempt = 0
         this.options.status({ state: 'connected', attempt: 0, problem: null })
+        this.unwatch ??= watchPath(peer, () => this.suspect(peer))
         break
       case 'failed':
-        this.failed('ice_failed')
-        break
       case 'disconnected':
-        this.later(DISCONNECTED_GRACE_MS, () => {
-          if (this.peer === peer && peer.connectionState !== 'connected') this.failed('ice_failed')
-        })
+        // Before the first `connected` there is no path to restart, only one that never opened.
+        if (this.unwatch) void this.restart(peer)
+        else if (peer.connectionState === 'failed') this.failed('ice_failed')
         break
+    }
+  }
+
+  private suspect(peer: RTCPeerConnection): void {
+    if (this.restarting) this.hurry?.()
+    else if (performance.now() - this.restarted_ms >= RESTART_PAUSE_MS) void this.restart(peer)
+  }
+
+  /** Another path for the same session; `failed` only when the node refuses that or nothing comes of it. */
+  private async restart(peer: RTCPeerConnection): Promise<void> {
+    if (this.restarting || this.closed || this.peer !== peer) return
+    this.restarting = true
+    const began_ms = performance.now()
+    let refused = false
+    try {
+      for (let tries = 1; ; tries += 1) {
+        this.tellRestart(peer, tries)
+        const outcome = await this.patch(peer)
+        if (this.closed || this.peer !== peer) return
+        if (outcome === 'gone') return this.failed('ice_failed')
+        refused = outcome === 'refused'
+        if (refused) await this.pause(DISCONNECTED_GRACE_MS)
+        if (outcome !== 'unreachable') break
+        // The web side answers and names another node, or this one is silent twice: it is not our network that is gone.
+        const renewed = await Promise.race([this.renewed(), this.pause(RENEW_PATIENCE_MS).then(() => false)])
+        if (this.closed || this.peer !== peer) return
+        if (renewed && (tries > 1 || this.nodeChanged())) return this.failed('unreachable')
+        if (performance.now() - began_ms > RESTART_WINDOW_MS) return this.failed('unreachable')
+        await this.pause(RETRY_DELAYS_MS[Math.min(tries, RETRY_DELAYS_MS.length) - 1] ?? 0)
+        if (this.closed || this.peer !== peer) return
+      }
+      if (this.closed || this.peer !== peer) return
+      this.restarted_ms = performance.now()
+      this.later(refused ? 0 : RESTART_PATIENCE_MS, () => {
+        if (this.peer === peer && peer.connectionState !== 'connected') this.failed('ice_failed')
+      })
+    } finally {
+      if (this.peer === peer) this.restarting = false
+    }
+  }
+
+  private nodeChanged(): boolean {
+    return this.resource !== null && new URL(this.resource).origin !== new URL(this.grant.url).origin
+  }
+
+  private tellRestart(peer: RTCPeerConnection, tries: number): void {
+    if (peer.connectionState !== 'connected') this.options.status({ state: 'retrying', attempt: tries, problem: 'ice_failed' })
+  }
+
+  private async patch(peer: RTCPeerConnection): Promise<Restarted> {
+    if (!this.resource) return 'refused'
+    try {
+      await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }))
+    } catch {
+      return 'refused'
+    }
+    let fragment: string
+    try {
+      const response = await fetch(this.resource, {
+        method: 'PATCH',
+        headers: { 'Content-Type': FRAGMENT_TYPE, 'If-Match': '*', Authorization: `Bearer ${this.grant.token}` },
+        body: fragmentOf(peer.localDescription?.sdp ?? ''),
+        signal: AbortSignal.timeout(PATCH_TIMEOUT_MS),
+      })
+      if (GONE.has(response.status)) return 'gone'
+      if (response.status !== 200) return 'refused'
+      fragment = await response.text()
+    } catch {
+      return 'unreachable'
+    }
+    const answer = withFragment(this.answer, fragment)
+    if (answer === null || this.closed || this.peer !== peer) return 'refused'
+    try {
+      await peer.setRemoteDescription({ type: 'answer', sdp: answer })
+    } catch {
+      return 'refused'
+    }
+    this.answer = answer
+    return 'done'
+  }
+
+  private async renewed(): Promise<boolean> {
+    try {
+      this.grant = await this.options.renew()
+      return true
+    } catch {
+      return false
     }
   }
 
@@ -141,18 +250,17 @@ export class MediaLink {
   }
 
   private async again(): Promise<void> {
-    try {
-      this.grant = await this.options.renew()
-    } catch {
-      // The live channel may be down as well; the old token is good until it expires, so it is worth a try.
-      if (this.closed) return
-    }
+    // The live channel may be down as well; the old token is good until it expires, so it is worth a try.
+    await this.renewed()
     if (!this.closed) await this.open()
   }
 
   private drop(tell: boolean): void {
     for (const timer of this.timers) clearTimeout(timer)
     this.timers.clear()
+    this.restarting = false
+    this.unwatch?.()
+    this.unwatch = null
     this.unlist?.()
     this.unlist = null
     const { peer, resource } = this
@@ -168,6 +276,13 @@ export class MediaLink {
     fetch(resource, { method: 'DELETE', headers, keepalive: true })
       .catch(() => undefined)
       .finally(() => peer?.close())
+  }
+
+  private pause(for_ms: number): Promise<void> {
+    return new Promise((resume) => {
+      this.hurry = resume
+      setTimeout(resume, for_ms)
+    })
   }
 
   private later(delay_ms: number, act: () => void): void {
