@@ -7,6 +7,7 @@ from media.errors import MediaError
 from media.frame import EncodedFrame
 from media.keys import MediaKeys
 from media.node import IceServer, MediaNodeConfig
+from media.room import RoomSource
 from media.tokens import Act, SlotClaim, mint
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "MediaKeys",
     "MediaNodeConfig",
     "NodeInfo",
+    "RoomSource",
     "SlotClaim",
     "mint",
     "run_media_node",

@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import httpx
@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from media.errors import WORDINGS, MediaError
 from media.frame import EncodedFrame
 from media.keys import ENDED_TTL_S, NODE_TTL_MS, MediaKeys
+from media.room import RoomSource
 
 REQUEST_TIMEOUT_S = 2.0
 # How long a list of nodes is believed; a node that died is missed from Redis after NODE_TTL_MS anyway.
@@ -117,6 +118,18 @@ class MediaControl:
         body = {"subscription_id": subscription_id, "slots": slots}
         answer = await self._ask_first("show", body, absent="no_subscription")
         return dict(answer["slots"])
+
+    async def show_room(self, room: str, slots: dict[str, RoomSource], at_ms: int) -> int:
+        """Routes the slots of these names in every subscription of a room, those that come later included; how many
+        slots turned now. One request a node, however many viewers. `at_ms` orders it against tokens and other words.
+        MediaError `no_node` only when Redis is away: a node that starts later takes its viewers' fresh tokens."""
+        body = {"room": room, "slots": {name: asdict(source) for name, source in slots.items()}, "at_ms": at_ms}
+        return sum(int(answer["turned"]) for _, answer in await self._ask_all("POST", "room", body))
+
+    async def end_publication(self, publication_id: str, at_ms: int) -> int:
+        """Ends a publication on every node and refuses the tokens for it that were made until `at_ms`."""
+        await self._remember(self._keys.ended_publication(publication_id), str(at_ms))
+        return await self._end({"publication_id": publication_id, "at_ms": at_ms})
 
     async def end_seat(self, seat_id: str) -> int:
         """Ends a seat's sessions on every node and refuses its tokens from then on; how many sessions there were."""

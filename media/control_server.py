@@ -10,6 +10,7 @@ from typing import Any
 from quart import Blueprint, Response, jsonify, request
 
 from media.errors import MediaError
+from media.room import RoomSource
 from media.session_http import Desk, bearer_token, error_response
 from media.stats import RouterStats
 from media.tokens import valid_name
@@ -55,6 +56,15 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
             raise MediaError("bad_request", "slots maps slot names to publication ids or null")
         return jsonify({"slots": desk.router.show(_name(body, "subscription_id"), slots)})
 
+    @blueprint.post("/room")
+    async def room() -> Response:
+        body = await _body()
+        slots, at_ms = body.get("slots"), body.get("at_ms")
+        if not isinstance(slots, dict) or not all(map(valid_name, slots)) or type(at_ms) is not int:
+            raise MediaError("bad_request", "slots maps slot names to sources; at_ms")
+        wanted = {name: _room_source(value) for name, value in slots.items()}
+        return jsonify({"turned": desk.router.show_room(_name(body, "room"), wanted, at_ms)})
+
     @blueprint.post("/end")
     async def end() -> Response:
         body = await _body()
@@ -62,6 +72,15 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
             seat = _name(body, "seat")
             await desk.node.endings.end_seat(seat)
             ended = desk.router.end_all(lambda claims: claims.seat == seat, "seat_ended")
+        elif "publication_id" in body:
+            publication_id, at_ms = _name(body, "publication_id"), body.get("at_ms")
+            if type(at_ms) is not int:
+                raise MediaError("bad_request", "at_ms")
+            await desk.node.endings.end_publication(publication_id, at_ms)
+            publication = desk.router.publications.get(publication_id)
+            ended = int(publication is not None and publication.claims.made_at_ms <= at_ms)
+            if publication is not None and ended:
+                desk.router.end(publication, "publication_ended")
         else:
             holder, keep_seat, at_ms = _name(body, "holder"), body.get("keep_seat"), body.get("at_ms")
             if not (keep_seat is None or valid_name(keep_seat)) or type(at_ms) is not int:
@@ -95,3 +114,11 @@ def _name(body: dict[str, Any], key: str) -> str:
     if not valid_name(value):
         raise MediaError("bad_request", key)
     return str(value)
+
+
+def _room_source(value: object) -> RoomSource:
+    if isinstance(value, dict):
+        publication_id, except_holder = value.get("publication_id"), value.get("except_holder")
+        if all(name is None or valid_name(name) for name in (publication_id, except_holder)):
+            return RoomSource(publication_id, except_holder)
+    raise MediaError("bad_request", "a source has a publication_id or null, and an except_holder or null")

@@ -36,3 +36,7 @@ class MediaKeys:
     def ended_holder(self, holder: str) -> str:
         """JSON {at_ms, keep_seat}: tokens of this holder made until then are refused, but for those of `keep_seat`."""
         return f"{self.prefix}media:ended_holder:{holder}"
+
+    def ended_publication(self, publication_id: str) -> str:
+        """Unix epoch ms: tokens to publish this that were made until then are refused."""
+        return f"{self.prefix}media:ended_publication:{publication_id}"

@@ -18,7 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from media.keys import ENDED_TTL_S, EVENTS_MAX_LENGTH, HEARTBEAT_S, NODE_TTL_MS, MediaKeys
-from media.tokens import Claims
+from media.tokens import Act, Claims
 
 if TYPE_CHECKING:
     from media.router import MediaEvent
@@ -68,13 +68,15 @@ class MediaNodeConfig:
 
 
 class Endings:
-    """Seats and holders whose tokens are refused: in Redis for every node, in memory for when Redis is away."""
+    """Seats, holders and publications whose tokens are refused: in Redis for every node, in memory for when Redis is
+    away."""
 
     def __init__(self, redis: Redis, keys: MediaKeys) -> None:
         self._redis = redis
         self._keys = keys
         self._seats: dict[str, None] = {}
         self._holders: dict[str, tuple[int, str | None]] = {}
+        self._publications: dict[str, int] = {}
 
     async def end_seat(self, seat: str) -> None:
         _remember(self._seats, seat, None)
@@ -84,6 +86,10 @@ class Endings:
         _remember(self._holders, holder, (at_ms, keep_seat))
         await self._keep(self._keys.ended_holder(holder), json.dumps({"at_ms": at_ms, "keep_seat": keep_seat}))
 
+    async def end_publication(self, publication_id: str, at_ms: int) -> None:
+        _remember(self._publications, publication_id, max(at_ms, self._publications.get(publication_id, 0)))
+        await self._keep(self._keys.ended_publication(publication_id), str(at_ms))
+
     async def _keep(self, key: str, value: str) -> None:
         try:
             await self._redis.set(key, value, ex=ENDED_TTL_S)
@@ -91,18 +97,22 @@ class Endings:
             logger.warning("%s kept in memory only: %s", key, error)
 
     async def refuses(self, claims: Claims) -> bool:
-        """True when this token's seat or holder was ended after it was made."""
+        """True when this token's seat, holder or publication was ended after it was made."""
         if self._told_to_refuse(claims):
             return True
         keys = [self._keys.ended_seat(claims.seat), self._keys.ended_holder(claims.holder)]
+        if claims.act is Act.PUBLISH:
+            keys.append(self._keys.ended_publication(claims.id))
         try:
             async with asyncio.timeout(ENDED_LOOKUP_TIMEOUT_S):
-                seat, holder = await self._redis.mget(keys)
+                seat, holder, *ended = await self._redis.mget(keys)
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("ended seats unknown, asked own memory only: %s", error)
             return self._told_to_refuse(claims)
         # The ending may have reached this node while Redis, asked before it, was still answering.
         if seat is not None or self._told_to_refuse(claims):
+            return True
+        if any(at_ms is not None and claims.made_at_ms <= int(at_ms) for at_ms in ended):
             return True
         if holder is None:
             return False
@@ -110,6 +120,9 @@ class Endings:
         return self._holder_refuses(claims, (told["at_ms"], told["keep_seat"]))
 
     def _told_to_refuse(self, claims: Claims) -> bool:
+        ended_at_ms = self._publications.get(claims.id) if claims.act is Act.PUBLISH else None
+        if ended_at_ms is not None and claims.made_at_ms <= ended_at_ms:
+            return True
         return claims.seat in self._seats or self._holder_refuses(claims, self._holders.get(claims.holder))
 
     @staticmethod

@@ -16,6 +16,7 @@ from media.errors import MediaError
 from media.frame import EncodedFrame
 from media.keyframe import assemble_untrusted
 from media.publication import Encoding, Publication, plan_ingests
+from media.room import RoomRoute, Rooms, RoomSource
 from media.rtp_parameters import Kind, Offer
 from media.sdp import parse_offer_untrusted
 from media.sdp_answer import write_answer
@@ -102,6 +103,7 @@ class MediaRouter:
         self._patience: dict[int, asyncio.TimerHandle] = {}
         self._encodings: dict[int, tuple[Publication, Encoding]] = {}
         self._waiting: dict[str, list[Slot]] = {}
+        self._rooms = Rooms()
         self._taps: dict[int, asyncio.Future[tuple[object, ...]]] = {}
         self._loop = asyncio.get_running_loop()
         self._event_fd = native.event_fd()
@@ -146,6 +148,10 @@ class MediaRouter:
                 if told is not None and told.kind is slot.kind and told.told_at_ms > slot.told_at_ms:
                     slot.source, slot.told_at_ms = told.source, told.told_at_ms
             self.end(earlier, "replaced")
+        routes = self._rooms.routes(claims.room, (slot.name for slot in slots))
+        for slot in slots:
+            if (route := routes.get(slot.name)) is not None and route.told_at_ms >= slot.told_at_ms:
+                slot.source, slot.told_at_ms = route.source.for_holder(claims.holder), route.told_at_ms
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         transport = self._transport(session_id, offer)
         subscription = Subscription(claims, session_id, transport, {slot.name: slot for slot in slots})
@@ -252,11 +258,35 @@ class MediaRouter:
             if name not in subscription.slots:
                 raise MediaError("no_slot", name)
         for name, source in wanted.items():
-            slot = subscription.slots[name]
-            self._unwatch(slot)
-            slot.source, slot.told_at_ms = source, self._clock_ms()
-            self._watch(slot)
+            self._turn(subscription.slots[name], source, self._clock_ms())
         return subscription.shown()
+
+    def show_room(self, room: str, wanted: dict[str, RoomSource], told_at_ms: int) -> int:
+        """Changes what the slots of these names show in every subscription of a room, now and later; how many slots
+        there were. `told_at_ms` is the teller's clock, as in tokens: the newest word wins."""
+        news = self._rooms.tell(room, wanted, told_at_ms)
+        turned = 0
+        for subscription in self.subscriptions.values():
+            if subscription.claims.room == room:
+                turned += self._follow(subscription, news)
+        return turned
+
+    def _follow(self, subscription: Subscription, news: dict[str, RoomRoute]) -> int:
+        turned = 0
+        for name, route in news.items():
+            slot = subscription.slots.get(name)
+            if slot is not None and slot.told_at_ms <= route.told_at_ms:
+                self._turn(slot, route.source.for_holder(subscription.claims.holder), route.told_at_ms)
+                turned += 1
+        return turned
+
+    def _turn(self, slot: Slot, source: str | None, told_at_ms: int) -> None:
+        slot.told_at_ms = told_at_ms
+        if source == slot.source:
+            return
+        self._unwatch(slot)
+        slot.source = source
+        self._watch(slot)
 
     def _add_slot(self, slot: Slot, transport_id: int, item: PlannedSlot) -> None:
         slot.slot_id = next(self._ids)
@@ -379,6 +409,7 @@ class MediaRouter:
         return {
             "publications": [item.snapshot() for item in self.publications.values()],
             "subscriptions": [item.snapshot() for item in self.subscriptions.values()],
+            "rooms": self._rooms.snapshot(),
             "waiting_sources": {source: len(slots) for source, slots in self._waiting.items()},
             "counters": dict(self.counters),
         }

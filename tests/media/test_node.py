@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,6 +126,19 @@ async def test_ended_seats_and_holders_are_refused_on_every_node(media_redis: Re
         assert await node.refuses(claims("p_2", "s_9"))
         assert not await node.refuses(claims("p_2", "s_kept"))
         assert not await node.refuses(claims("p_2", "s_9", made_at_ms=NOW_MS + 1)), "a token made later is a new start"
+
+
+async def test_tokens_of_an_ended_publication_are_refused_until_a_later_one(
+    media_redis: Redis, redis_prefix: str
+) -> None:
+    keys = MediaKeys(redis_prefix)
+    here, elsewhere = Endings(media_redis, keys), Endings(media_redis, keys)
+    await here.end_publication("x", NOW_MS)
+    for node in (here, elsewhere):
+        assert await node.refuses(claims())
+        assert not await node.refuses(claims(made_at_ms=NOW_MS + 1))
+        assert not await node.refuses(replace(claims(), id="y"))
+        assert not await node.refuses(replace(claims(), act=Act.PLAY)), "who may not speak may still listen"
 
 
 async def test_without_redis_a_node_still_knows_what_it_was_told(free_port: Callable[[], int]) -> None:
