@@ -11,7 +11,8 @@ from media.room import RoomSource
 from media.tokens import Act, SlotClaim, mint
 
 if TYPE_CHECKING:
-    from media.control import Flow, MediaControl, NodeInfo
+    from media.control import Flow, MediaControl
+    from media.registry import NodeInfo
     from media.server import run_media_node
 
 __all__ = [
@@ -34,7 +35,7 @@ __all__ = [
 _LATE = {
     "Flow": "media.control",
     "MediaControl": "media.control",
-    "NodeInfo": "media.control",
+    "NodeInfo": "media.registry",
     "run_media_node": "media.server",
 }
 

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,21 +21,13 @@ from redis.exceptions import RedisError
 from media.errors import WORDINGS, MediaError
 from media.frame import EncodedFrame
 from media.keys import ENDED_TTL_S, NODE_TTL_MS, MediaKeys
+from media.placement import choose
+from media.registry import NodeInfo, Registry
 from media.room import RoomSource
 
 REQUEST_TIMEOUT_S = 2.0
 # How long a list of nodes is believed; a node that died is missed from Redis after NODE_TTL_MS anyway.
 NODES_AGE_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class NodeInfo:
-    """A live media node. `public_url` is where browsers POST: `{public_url}/whip/{id}`, `{public_url}/whep/{id}`."""
-
-    node_id: str
-    control_url: str
-    public_url: str
-    started_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +60,13 @@ class MediaControl:
         self._secret = control_secret
         self._http = http or httpx.AsyncClient(timeout=REQUEST_TIMEOUT_S, trust_env=False)
         self._owns_http = http is None
+        self._registry = Registry(redis, self._keys)
         self._nodes: list[NodeInfo] = []
         self._nodes_until = 0.0
+        # By node and room: sessions sent there since the node's last heartbeat, which says what it has.
+        self._on_the_way: Counter[tuple[str, str | None]] = Counter()
+        # Nodes that did not answer, with the heartbeat until which they are believed dead.
+        self._mute: dict[str, int] = {}
 
     async def close(self) -> None:
         if self._owns_http:
@@ -80,24 +78,35 @@ class MediaControl:
         if now_s < self._nodes_until:
             return self._nodes
         try:
-            members = await self._redis.zrange(self._keys.nodes, 0, -1)
-            node_ids = [member.decode() if isinstance(member, bytes) else str(member) for member in members]
-            records = await self._redis.mget([self._keys.node(item) for item in node_ids]) if node_ids else []
+            found = await self._registry.nodes()
         except (RedisError, OSError) as error:
             raise MediaError("no_node", f"Redis is away: {error}") from error
-        found = [
-            NodeInfo(node_id, **json.loads(record)) for node_id, record in zip(node_ids, records, strict=True) if record
-        ]
-        self._nodes = sorted(found, key=lambda node: (node.started_at_ms, node.node_id))
+        beats = {node.node_id: node.beat_ms for node in self._nodes}
+        still = {node.node_id for node in found if node.beat_ms == beats.get(node.node_id)}
+        self._on_the_way = Counter({key: count for key, count in self._on_the_way.items() if key[0] in still})
+        self._mute = {n.node_id: n.beat_ms for n in found if self._mute.get(n.node_id) == n.beat_ms}
+        self._nodes = found
         self._nodes_until = now_s + NODES_AGE_S
-        return self._nodes
+        return found
 
-    async def node(self) -> NodeInfo:
-        """The node that new sessions go to. MediaError `no_node`."""
+    async def node(self, room: str | None = None) -> NodeInfo:
+        """The node that a new session of this room goes to. MediaError `no_node`."""
         nodes = await self.nodes()
-        if not nodes:
+        # One that just did not answer is dead until it gives a sign of life; if none answers, all are worth a try.
+        chosen = choose([node for node in nodes if node.node_id not in self._mute] or nodes, room, self._on_the_way)
+        if chosen is None:
             raise MediaError("no_node", f"no heartbeat within {NODE_TTL_MS} ms")
-        return nodes[0]
+        self._on_the_way[chosen.node_id, room] += 1
+        return chosen
+
+    async def drain(self, node_id: str, draining: bool = True) -> None:
+        """Tells a node to take nothing new and to be left by whom it has, or the opposite. MediaError `no_node`."""
+        for node in await self.nodes():
+            if node.node_id == node_id:
+                await self._ask(node, "POST", "drain", {"draining": draining})
+                self._nodes_until = 0.0
+                return
+        raise MediaError("no_node", node_id)
 
     async def tap(self, publication_id: str, deadline_ms: int = 1500) -> EncodedFrame:
         """The next intra frame of a publication's video, asked for now.
@@ -205,6 +214,7 @@ class MediaControl:
             )
         except httpx.HTTPError as error:
             self._nodes_until = 0.0
+            self._mute[node.node_id] = node.beat_ms
             raise MediaError("no_node", f"{node.node_id}: {type(error).__name__}") from error
         return _answer(response)
 

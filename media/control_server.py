@@ -91,6 +91,14 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
             )
         return jsonify({"ended": ended})
 
+    @blueprint.post("/drain")
+    async def drain() -> Response:
+        body = await _body()
+        if type(body.get("draining")) is not bool:
+            raise MediaError("bad_request", "draining is true or false")
+        await desk.node.drain(body["draining"])
+        return jsonify({"sessions": len(desk.router.sessions), "others": len(desk.node.others())})
+
     @blueprint.get("/flows")
     async def flows() -> Response:
         return jsonify({"flows": stats.flows()})

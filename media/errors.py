@@ -55,6 +55,9 @@ WORDINGS: Mapping[str, Wording] = MappingProxyType(
             422, "该编码的关键帧无法取出。", "A key frame of this codec cannot be taken out of its packets."
         ),
         "node_full": Wording(503, "媒体节点已满。", "This media node is full."),
+        "node_draining": Wording(
+            503, "媒体节点正在退出，请换用其他节点。", "This media node is being emptied; use another one."
+        ),
         "no_node": Wording(503, "没有可用的媒体节点。", "No media node is available."),
         "control_refused": Wording(502, "媒体节点拒绝了控制请求。", "The media node refused the control request."),
     }

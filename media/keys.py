@@ -7,7 +7,7 @@ from dataclasses import dataclass
 # Long enough to outlive every token of a day's lessons.
 ENDED_TTL_S = 24 * 3600
 NODE_TTL_MS = 5000
-HEARTBEAT_S = 1.5
+HEARTBEAT_S = 1.0
 EVENTS_MAX_LENGTH = 10_000
 
 
@@ -21,8 +21,12 @@ class MediaKeys:
         return f"{self.prefix}media:nodes"
 
     def node(self, node_id: str) -> str:
-        """JSON {control_url, public_url, started_at_ms}, gone `NODE_TTL_MS` after the last heartbeat."""
+        """JSON of a `registry.NodeInfo`, gone `NODE_TTL_MS` after the last heartbeat."""
         return f"{self.prefix}media:node:{node_id}"
+
+    def publication(self, publication_id: str) -> str:
+        """`since_us node_id`: which node has it, gone `NODE_TTL_MS` after that node's last heartbeat."""
+        return f"{self.prefix}media:pub:{publication_id}"
 
     @property
     def events(self) -> str:

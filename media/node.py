@@ -10,7 +10,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from media.keys import ENDED_TTL_S, EVENTS_MAX_LENGTH, HEARTBEAT_S, NODE_TTL_MS, MediaKeys
+from media.registry import NodeInfo, Registry
 from media.tokens import Act, Claims
 
 if TYPE_CHECKING:
@@ -148,13 +149,14 @@ class MediaNode:
         self.redis_failures = 0
         self._redis = redis
         self._clock_ms = clock_ms
-        self._record = json.dumps(
-            {
-                "control_url": config.control_url,
-                "public_url": config.public_url,
-                "started_at_ms": self.started_at_ms,
-            }
-        )
+        self.draining = False
+        # Set by whoever can tell: how busy the node is, and what else a heartbeat carries.
+        self.load: Callable[[], dict[str, Any]] = dict
+        self.on_beat: Callable[[], Awaitable[None]] | None = None
+        self._config = config
+        self._registry = Registry(redis, self.keys)
+        # All nodes, this one among them, as of the last heartbeat.
+        self.nodes: list[NodeInfo] = []
         self._unsent: deque[dict[Any, Any]] = deque(maxlen=EVENTS_MAX_LENGTH)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -175,11 +177,42 @@ class MediaNode:
     async def register(self) -> None:
         """One heartbeat. RedisError or OSError when Redis is away."""
         async with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(self.keys.node(self.node_id), self._record, px=NODE_TTL_MS)
             now_ms = self._clock_ms()
+            pipe.set(self.keys.node(self.node_id), self.info(now_ms).record(), px=NODE_TTL_MS)
             pipe.zadd(self.keys.nodes, {self.node_id: now_ms})
             pipe.zremrangebyscore(self.keys.nodes, "-inf", now_ms - 10 * NODE_TTL_MS)
             await pipe.execute()
+        self.nodes = await self._registry.nodes()
+        if self.on_beat is not None:
+            await self.on_beat()
+
+    def others(self) -> list[NodeInfo]:
+        """Nodes that can take over from this one. One at this one's address was this one, before it was restarted."""
+        own = self._config.control_url
+        return [node for node in self.nodes if node.control_url != own and not node.draining]
+
+    async def drain(self, draining: bool = True) -> None:
+        """From now on the node takes nothing new where others can; whoever it has is told (by the lesson's side) to
+        go to another one. Said at once as far as Redis is there, else with the next heartbeat."""
+        self.draining = draining
+        try:
+            await self.register()
+        except (RedisError, OSError) as error:
+            logger.warning("the next heartbeat says that the node drains: %s", error)
+
+    def info(self, now_ms: int) -> NodeInfo:
+        """What the node says of itself."""
+        config = self._config
+        return NodeInfo(
+            self.node_id,
+            config.control_url,
+            config.public_url,
+            self.started_at_ms,
+            beat_ms=now_ms,
+            max_sessions=config.max_sessions,
+            draining=self.draining,
+            **self.load(),
+        )
 
     async def _beat(self) -> None:
         while True:
@@ -229,6 +262,7 @@ class MediaNode:
         return {
             "node_id": self.node_id,
             "started_at_ms": self.started_at_ms,
+            "draining": self.draining,
             "unsent_events": len(self._unsent),
             "redis_failures": self.redis_failures,
         }

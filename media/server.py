@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from media._router import Router as NativeRouter
 from media.control_server import control_blueprint
 from media.errors import MediaError
+from media.load import LoadMeter
 from media.node import MediaNode, MediaNodeConfig
 from media.router import MediaRouter, wall_clock_ms
 from media.sdp import MAX_SDP_BYTES
@@ -29,6 +30,9 @@ from media.whip import whip_blueprint
 REDIS_TIMEOUT_S = 2.0
 # Keep-alive connections of browsers must not hold a stopping node.
 GRACEFUL_SHUTDOWN_S = 2
+# A node that others can stand in for lets its sessions move before it goes, for this long at most.
+DRAIN_S = 10.0
+DRAIN_LOOK_S = 0.1
 
 
 class RunningNode:
@@ -50,10 +54,20 @@ class RunningNode:
             handshake_timeout_s=config.handshake_timeout_s,
             clock_ms=clock_ms,
         )
+        self.node.load = LoadMeter(self.router, candidates, config.threads)
         self.stats = RouterStats(self.router, self.node)
         self.app = _app(Desk(self.router, self.node, config, clock_ms), self.stats)
         self._sampling = asyncio.create_task(self.stats.run())
         self.node.start()
+
+    async def drain(self) -> None:
+        """Returns when no session is left, when no other node could take them, or after `DRAIN_S`."""
+        for look in range(round(DRAIN_S / DRAIN_LOOK_S)):
+            if not (self.router.sessions and self.node.others()):
+                return
+            if look == 0:
+                await self.node.drain()
+            await asyncio.sleep(DRAIN_LOOK_S)
 
     async def stop(self) -> None:
         """Ends all sessions (`node_stopping`), says so in Redis, closes the sockets."""
@@ -74,6 +88,7 @@ class NodeServer(uvicorn.Server):
 async def run_media_node(config: MediaNodeConfig, *, clock_ms: Callable[[], int] = wall_clock_ms) -> None:
     """Runs one media node until SIGTERM or SIGINT, then ends its sessions and says that it is gone.
 
+    Where other nodes can take its sessions they get the time to move; a second signal does not wait for that.
     OSError when the UDP or the HTTP address is taken.
     """
     running = RunningNode(config, clock_ms)
@@ -88,8 +103,17 @@ async def run_media_node(config: MediaNodeConfig, *, clock_ms: Callable[[], int]
         )
     )
 
-    def leave() -> None:
+    leaving: list[asyncio.Task[None]] = []
+
+    async def drain_and_leave() -> None:
+        await running.drain()
         server.should_exit = True
+
+    def leave() -> None:
+        if leaving:
+            server.should_exit = True
+        else:
+            leaving.append(loop.create_task(drain_and_leave()))
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -102,6 +126,8 @@ async def run_media_node(config: MediaNodeConfig, *, clock_ms: Callable[[], int]
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
         listener.close()
+        for task in leaving:
+            task.cancel()
         await running.stop()
 
 

@@ -79,6 +79,8 @@ def session_blueprint(
         offer = await request.data
         if await desk.node.endings.refuses(claims):
             raise MediaError("seat_ended")
+        if desk.node.draining and desk.node.others():
+            raise MediaError("node_draining")
         begun = begin(claims, offer)
         response = Response(begun.answer, 201, content_type=SDP_TYPE)
         # Absolute, since encoders differ in how they resolve a relative one.

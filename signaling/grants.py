@@ -67,7 +67,7 @@ async def grant(context: Context, seat: Seat, lesson: LessonView, role: Role, wa
     """What this seat may publish and play. Raises MediaError("no_node") while no media node is alive."""
     if lesson.state == "ended":
         return MediaGrants(publish=[], play=None)
-    node = await context.media.node()
+    node = await context.media.node(seat.lesson_id)
     base = node.public_url.rstrip("/")
 
     def token(act: Act, name: str, slots: list[SlotClaim]) -> str:

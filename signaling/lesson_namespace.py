@@ -132,6 +132,7 @@ _OWN_CODES: dict[str, ErrorCode] = {
     "stale_fence": ErrorCode.TRY_AGAIN,
     "duplicate": ErrorCode.WRONG_STATE,
     "no_node": ErrorCode.MEDIA_UNAVAILABLE,
+    "node_draining": ErrorCode.MEDIA_UNAVAILABLE,
     "node_full": ErrorCode.MEDIA_UNAVAILABLE,
     "control_refused": ErrorCode.MEDIA_UNAVAILABLE,
     "no_subscription": ErrorCode.NOT_FOUND,
