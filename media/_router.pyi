@@ -118,8 +118,9 @@ class Router:
     id that is gone (a transport may close at any moment) is counted as `commands_ignored` and has no other effect."""
 
     def __new__(cls, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1) -> Self:
-        """Binds one UDP socket per address (port 0 = any) and starts the I/O thread. OSError if it cannot bind,
-        ValueError if `threads` is not 1 (there is one I/O thread) or `history_packets` not within 64..65536."""
+        """Binds one UDP port per address (port 0 = any) and starts `threads` I/O threads, over which transports are
+        spread. OSError if it cannot bind, ValueError if `threads` is not within 1..16 or `history_packets` not within
+        64..65536."""
 
     def local_addresses(self) -> list[tuple[str, int]]: ...
     def event_fd(self) -> int: ...

@@ -204,6 +204,87 @@ def test_a_key_frame_is_forwarded_tapped_and_sent_again(router: _router.Router, 
     }
 
 
+def eventually(router: _router.Router, holds: Callable[[_router.Snapshot], bool], within_s: float = 10.0) -> None:
+    until = time.monotonic() + within_s
+    while not holds(router.snapshot()):
+        assert time.monotonic() < until, router.snapshot()
+        time.sleep(0.02)
+
+
+def test_viewers_in_every_thread_get_the_stream_and_its_repair() -> None:
+    """A thread takes a hundred transports before the next is opened; whose datagram the kernel gives to which thread
+    is chance, so every peer's way in is part of this test."""
+    threads, per_thread = 3, 100
+    router = _router.Router([("127.0.0.1", 0)], threads=threads)
+    publisher = Peer(router, 1, "AEAD_AES_128_GCM")
+    router.add_ingest(10, 1, INGEST)
+    viewers: list[Peer] = []
+    for thread in range(threads):
+        for _ in range(3):
+            viewer = Peer(router, 100 + len(viewers), "AEAD_AES_128_GCM")
+            router.add_slot(200 + len(viewers), viewer.transport_id, SLOT)
+            router.route(200 + len(viewers), 10)
+            viewers.append(viewer)
+        for place in range(per_thread - 3 - (thread == 0)):
+            transport_id = 1000 * (thread + 1) + place
+            router.add_transport(transport_id, f"idle{transport_id}", "p" * 24)
+    for peer in [publisher, *viewers]:
+        assert peer.check()[:2] == b"\x01\x01"
+
+    publisher.send_rtp(0x1111, VP8_PT, 1, 1000, DELTA_FRAME)
+    publisher.receive(is_pli)
+    publisher.send_rtp(0x1111, VP8_PT, 2, 4000, KEY_FRAME)
+    firsts = [viewer.receive(is_rtp) for viewer in viewers]
+    assert all(payload_of(first) == KEY_FRAME for first in firsts)
+
+    for viewer, first in zip(viewers, firsts, strict=True):
+        (seq,) = struct.unpack_from("!H", first, 2)
+        viewer.send_rtcp(struct.pack("!BBHIIHH", 0x81, 205, 3, 1, 0x2222, seq, 0))
+        again = viewer.receive(lambda plain: is_rtp(plain) and plain[1] & 0x7F == 101)
+        assert payload_of(again) == struct.pack("!H", seq) + KEY_FRAME
+
+    # A viewer of the last thread loses the picture: its publisher hears of it.
+    viewers[-1].send_rtcp(struct.pack("!BBHII", 0x81, 206, 2, 1, 0x2222))
+    assert struct.unpack_from("!I", publisher.receive(is_pli), 8)[0] == 0x1111
+
+    snapshot = router.snapshot()
+    assert [flow["packets"] for flow in snapshot["ingests"]] == [2]
+    assert len(snapshot["transports"]) == threads * per_thread
+    assert {flow["ingest_id"] for flow in snapshot["slots"]} == {10}
+    assert [event[0] for event in router.drain_events(10_000)].count("ingest_started") == 1
+
+    # The publisher leaves: nothing is shown any more, in no thread.
+    router.remove_transport(1)
+    eventually(router, lambda now: not now["ingests"] and {flow["ingest_id"] for flow in now["slots"]} == {None})
+
+    # Another one comes to the same slots.
+    second = Peer(router, 2, "AEAD_AES_128_GCM")
+    router.add_ingest(11, 2, INGEST)
+    for place in range(len(viewers)):
+        router.route(200 + place, 11)
+    second.check()
+    second.send_rtp(0x1111, VP8_PT, 1, 1000, DELTA_FRAME)
+    second.receive(is_pli)
+    second.send_rtp(0x1111, VP8_PT, 2, 4000, KEY_FRAME)
+    for viewer in viewers:
+        assert payload_of(viewer.receive(lambda plain: is_rtp(plain) and plain[1] & 0x7F == 100)) == KEY_FRAME
+    counters = router.counters()
+    assert counters["parcels_dropped"] == counters["strangers"] == 0
+    router.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        router.snapshot()
+
+
+def test_a_port_in_use_is_refused_with_any_number_of_threads() -> None:
+    first = _router.Router([("127.0.0.1", 0)], threads=2)
+    for threads in (1, 2):
+        with pytest.raises(OSError):
+            _router.Router([first.local_addresses()[0]], threads=threads)
+    first.close()
+    with pytest.raises(ValueError, match="threads"):
+        _router.Router([("127.0.0.1", 0)], threads=0)
+
+
 def test_a_tap_without_a_key_frame_fails_at_its_deadline(router: _router.Router) -> None:
     router.tap(99, 1, 100)
     assert events_until(router, "tap_failed") == ("tap_failed", 1, "no_ingest")

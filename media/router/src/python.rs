@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use crate::core::{Command, Event, FarEnd, Keys, peers_of};
-use crate::io::Handle;
+use crate::io::{Handle, MAX_THREADS};
 use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::payload::Codec;
 use crate::srtp::Profile;
@@ -131,14 +131,14 @@ impl Router {
     #[new]
     #[pyo3(signature = (bind, *, history_packets = 1024, threads = 1))]
     fn new(py: Python<'_>, bind: Vec<(String, u16)>, history_packets: usize, threads: usize) -> PyResult<Self> {
-        if threads != 1 {
-            return Err(PyValueError::new_err("this router runs one I/O thread"));
+        if !(1..=MAX_THREADS).contains(&threads) {
+            return Err(PyValueError::new_err(format!("threads is 1 to {MAX_THREADS}")));
         }
         if !(64..=65_536).contains(&history_packets) {
             return Err(PyValueError::new_err("history_packets is 64 to 65536"));
         }
         let bind = resolve(&bind)?;
-        let handle = py.detach(|| Handle::start(&bind, history_packets))?;
+        let handle = py.detach(|| Handle::start(&bind, history_packets, threads))?;
         Ok(Self { handle })
     }
 

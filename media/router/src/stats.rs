@@ -62,6 +62,9 @@ counters! {
     TapsDone => "taps_done",
     TapsFailed => "taps_failed",
     CommandsIgnored => "commands_ignored",
+    HandedOver => "handed_over",
+    Mirrored => "mirrored",
+    ParcelsDropped => "parcels_dropped",
 }
 
 /// One number per `Counter`, from the router's start.
@@ -85,6 +88,12 @@ impl Counters {
     #[inline]
     pub fn inc(&mut self, counter: Counter) {
         self.add(counter, 1);
+    }
+
+    pub fn merge(&mut self, other: &Self) {
+        for (mine, theirs) in self.values.iter_mut().zip(other.values) {
+            *mine += theirs;
+        }
     }
 
     pub fn get(&self, counter: Counter) -> u64 {

@@ -23,7 +23,7 @@ const HOLD_PACKETS: usize = 48;
 
 /// What the header extensions of one packet say.
 #[derive(Default)]
-struct Labels<'a> {
+pub(super) struct Labels<'a> {
     mid: Option<&'a str>,
     rid: Option<&'a str>,
     repaired_rid: Option<&'a str>,
@@ -106,17 +106,24 @@ impl Core {
                 old.remote = old.remote.filter(|remote| *remote != from);
             }
         }
+        if previous != Some(at) {
+            self.address_changed(from, true);
+        }
         let Some(transport) = self.transports.get_mut(at) else { return };
         if !transport.addresses.contains(&from) {
             if transport.addresses.len() >= MAX_ADDRESSES {
                 let remote = transport.remote;
                 let oldest = transport.addresses.iter().position(|address| Some(*address) != remote).unwrap_or(0);
                 let evicted = transport.addresses.remove(oldest);
+                transport.addresses.push(from);
                 self.by_address.remove(&evicted);
+                self.address_changed(evicted, false);
                 self.counters.inc(Counter::AddressesEvicted);
+            } else {
+                transport.addresses.push(from);
             }
-            transport.addresses.push(from);
         }
+        let Some(transport) = self.transports.get_mut(at) else { return };
         let changes = match transport.remote {
             None => true,
             Some(remote) => nominated && remote != from,
@@ -173,7 +180,6 @@ impl Core {
         let (plain_bytes, index) = rx.unprotect_rtp_untrusted(datagram, header.len_bytes, header.ssrc, header.seq)?;
         self.counters.inc(Counter::RtpIn);
         let packet = &datagram[..plain_bytes];
-        let payload = header.payload_untrusted(packet)?;
         if !transport.ingests.is_empty() {
             // RFC 7675 asks for checks only. A publisher whose media is authentic and fresh is there and willing, and
             // some encoders (ffmpeg 8.0's whip) check once and never again; we send them nothing but feedback.
@@ -193,13 +199,28 @@ impl Core {
                 }
             },
         };
+        self.share_packet(source, index, packet);
+        self.sourced_untrusted(now_us, source, &header, index, packet, &labels)
+    }
+
+    /// A plain packet whose source is known: it came from the network, or from the shard where its ingest lives.
+    pub(super) fn sourced_untrusted(
+        &mut self,
+        now_us: u64,
+        source: Source,
+        header: &Header,
+        index: u64,
+        packet: &[u8],
+        labels: &Labels,
+    ) -> Parsed<()> {
+        let payload = header.payload_untrusted(packet)?;
         match source {
             Source::Retired => {
                 self.counters.inc(Counter::UnknownSsrc);
                 Ok(())
             }
-            Source::Media(ingest) => self.media_untrusted(now_us, ingest, &header, index, payload, labels.audio_level),
-            Source::Rtx(ingest) => self.rtx_untrusted(now_us, ingest, &header, payload, labels.audio_level),
+            Source::Media(ingest) => self.media_untrusted(now_us, ingest, header, index, payload, labels.audio_level),
+            Source::Rtx(ingest) => self.rtx_untrusted(now_us, ingest, header, payload, labels.audio_level),
         }
     }
 
@@ -446,7 +467,7 @@ impl Core {
     }
 }
 
-fn labels<'a>(transport: &Transport, header: &Header, packet: &'a [u8]) -> Labels<'a> {
+pub(super) fn labels<'a>(transport: &Transport, header: &Header, packet: &'a [u8]) -> Labels<'a> {
     let ids = &transport.extensions;
     let mut labels = Labels::default();
     for (id, value) in header.extensions(packet) {

@@ -5,6 +5,7 @@
 mod forward;
 mod ingress;
 mod links;
+mod mirror;
 mod reports;
 mod restart;
 mod routes;
@@ -23,6 +24,7 @@ use crate::rtcp::Compound;
 use crate::srtp::Profile;
 use crate::stats::{Counter, Counters};
 pub use links::{FarEnd, peers_of};
+pub use mirror::{MirrorWish, Share};
 use tables::{Ingest, Slot, Table, Transport};
 
 /// What the caller (Python) orders. Ids are the caller's, never reused.
@@ -41,6 +43,33 @@ pub enum Command {
     Route { slot_id: u64, ingest_id: Option<u64> },
     RequestKeyframe { ingest_id: u64 },
     Tap { ingest_id: u64, tap_id: u64, deadline_us: u64 },
+}
+
+/// What a command is about, for whoever has to know where that lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Transport(u64),
+    Ingest(u64),
+    Slot(u64),
+}
+
+impl Command {
+    pub fn subject(&self) -> Subject {
+        match self {
+            Self::AddTransport { transport_id, .. }
+            | Self::RestartIce { transport_id, .. }
+            | Self::AddLink { transport_id, .. }
+            | Self::SendDtls { transport_id, .. }
+            | Self::SetKeys { transport_id, .. }
+            | Self::RemoveTransport { transport_id }
+            | Self::AddIngest { transport_id, .. }
+            | Self::AddSlot { transport_id, .. } => Subject::Transport(*transport_id),
+            Self::RemoveIngest { ingest_id } | Self::RequestKeyframe { ingest_id } | Self::Tap { ingest_id, .. } => {
+                Subject::Ingest(*ingest_id)
+            }
+            Self::RemoveSlot { slot_id } | Self::Route { slot_id, .. } => Subject::Slot(*slot_id),
+        }
+    }
 }
 
 /// SRTP master keys and salts of both directions (RFC 5764 4.2).
@@ -102,6 +131,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// The ingest that the event is news of (not one that it merely names).
+    fn ingest_told_of(&self) -> Option<u64> {
+        match self {
+            Self::IngestStarted { ingest_id, .. } | Self::Speaking { ingest_id, .. } => Some(*ingest_id),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct TransportFlow {
     pub transport_id: u64,
@@ -154,6 +193,16 @@ pub struct Snapshot {
     pub counters: Counters,
 }
 
+impl Snapshot {
+    /// Adds what another shard knows.
+    pub fn merge(&mut self, other: Self) {
+        self.transports.extend(other.transports);
+        self.ingests.extend(other.ingests);
+        self.slots.extend(other.slots);
+        self.counters.merge(&other.counters);
+    }
+}
+
 /// SplitMix64: identifiers and starting numbers that only have to differ (RFC 3550 8.1), not to be secret.
 #[derive(Debug)]
 struct Numbering(u64);
@@ -188,6 +237,7 @@ pub struct Core {
     scratch: Vec<u8>,
     due_nacks: Vec<u16>,
     nacks: Vec<(usize, u16, u16)>,
+    border: mirror::Border,
 }
 
 impl Core {
@@ -211,6 +261,7 @@ impl Core {
             scratch: Vec::new(),
             due_nacks: Vec::new(),
             nacks: Vec::new(),
+            border: mirror::Border::default(),
         }
     }
 
@@ -224,6 +275,16 @@ impl Core {
 
     /// What happened since the last call, in order.
     pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        if self.has_mirrors() {
+            // What becomes of a publisher's stream is told by the shard where it lives.
+            let mut events = std::mem::take(&mut self.events);
+            events.retain(|event| {
+                let ingest =
+                    event.ingest_told_of().and_then(|id| self.ingests.find(id)).and_then(|at| self.ingests.get(at));
+                ingest.is_none_or(|ingest| ingest.mirror.is_none())
+            });
+            self.events = events;
+        }
         into.append(&mut self.events);
     }
 
@@ -274,6 +335,7 @@ impl Core {
             transports: self
                 .transports
                 .iter()
+                .filter(|(_, t)| !t.is_mirror)
                 .map(|(_, t)| TransportFlow {
                     transport_id: t.id,
                     remote: t.remote.map(|peer| peer.address),
@@ -286,6 +348,7 @@ impl Core {
             ingests: self
                 .ingests
                 .iter()
+                .filter(|(_, i)| i.mirror.is_none())
                 .map(|(_, i)| IngestFlow {
                     ingest_id: i.id,
                     transport_id: transport_id(i.transport),

@@ -1,5 +1,6 @@
 //! RTCP both ways, and everything that is due by time.
 
+use super::mirror::{MirrorWish, Share};
 use super::tables::{SenderClock, Source, Transport};
 use super::{Core, Event};
 use crate::error::Parsed;
@@ -61,10 +62,12 @@ impl Core {
         match item {
             Item::SenderInfo { ssrc, ntp, rtp_ts } => {
                 let source = self.transports.get(at).and_then(|t| t.ssrcs.iter().find(|(known, _)| *known == ssrc));
-                if let Some((_, Source::Media(ingest))) = source
-                    && let Some(ingest) = self.ingests.get_mut(*ingest).filter(|i| i.ssrc == Some(ssrc))
+                if let Some(&(_, Source::Media(at))) = source
+                    && let Some(ingest) = self.ingests.get_mut(at).filter(|i| i.ssrc == Some(ssrc))
                 {
-                    ingest.sender_clock = Some(SenderClock { ntp, rtp_ts, arrival_us: now_us });
+                    let clock = SenderClock { ntp, rtp_ts, arrival_us: now_us };
+                    ingest.sender_clock = Some(clock);
+                    self.share(at, Share::Clock(clock));
                 }
             }
             Item::Report(block) => {
@@ -105,6 +108,7 @@ impl Core {
             return;
         }
         self.next_tick_us = now_us + TICK_US;
+        self.expire_mirrors(now_us);
         self.expire_taps(now_us);
         self.settle_speech(now_us);
         self.send_nacks(now_us, outbox);
@@ -168,6 +172,12 @@ impl Core {
     pub(super) fn send_due_plis(&mut self, now_us: u64, outbox: &mut Outbox) {
         for at in 0..self.ingests.bound() {
             let Some(ingest) = self.ingests.get_mut(at) else { continue };
+            if ingest.mirror.is_some() {
+                if ingest.keyframe_request.due(now_us) {
+                    self.ask_home(at, MirrorWish::Keyframe);
+                }
+                continue;
+            }
             let (Some(ssrc), true) = (ingest.ssrc, ingest.parameters.pli) else { continue };
             let Some(transport) = self.transports.get_mut(ingest.transport) else { continue };
             let silent = ingest.last_packet_us.is_none_or(|last| now_us > last + SILENT_US);
@@ -183,7 +193,7 @@ impl Core {
     }
 
     fn transport_timeout(&mut self, now_us: u64, at: usize, outbox: &mut Outbox) {
-        let Some(transport) = self.transports.get_mut(at) else { return };
+        let Some(transport) = self.transports.get_mut(at).filter(|transport| !transport.is_mirror) else { return };
         let consent_us = if transport.link.is_some() { super::links::CONSENT_US } else { CONSENT_US };
         if now_us.saturating_sub(transport.consent_us) > consent_us {
             let id = transport.id;

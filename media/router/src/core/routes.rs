@@ -1,12 +1,13 @@
 //! Commands: what exists and what each slot shows.
 
+use super::mirror::Share;
 use super::restart::Credentials;
 use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, Slot, Source, Transport, TransportState};
 use super::{Core, Event, Keys};
-use crate::feedback::{KeyframeRequest, TransportCc};
+use crate::feedback::KeyframeRequest;
 use crate::history::History;
-use crate::outbox::{ChainHandle, Outbox};
-use crate::parameters::{ExtensionIds, IngestParameters, Kind, SlotParameters};
+use crate::outbox::Outbox;
+use crate::parameters::{IngestParameters, Kind, SlotParameters};
 use crate::rewrite::Rewrite;
 use crate::speech::Speech;
 use crate::srtp::{Inbound, Outbound};
@@ -29,30 +30,15 @@ impl Core {
             return None;
         }
         let spread_us = self.numbering.next() % 1_000_000;
+        let report_ssrc = self.numbering.next() as u32;
+        let credentials = Credentials::new(local_ufrag.clone(), local_pwd, remote_ufrag);
         let transport = Transport {
-            id: transport_id,
-            credentials: Credentials::new(local_ufrag.clone(), local_pwd, remote_ufrag),
-            previous_credentials: None,
-            state: TransportState::New,
-            addresses: Vec::new(),
-            remote: None,
             consent_us: now_us,
-            checked: false,
-            rx: None,
-            tx: None,
-            chain: ChainHandle::default(),
-            ingests: Vec::new(),
-            slots: Vec::new(),
-            ssrcs: Vec::new(),
-            extensions: ExtensionIds::default(),
-            transport_cc: TransportCc::default(),
             next_transport_cc_us: now_us,
             // Reports of many viewers spread over the second instead of coming as one burst.
             next_report_us: now_us + spread_us,
-            report_ssrc: self.numbering.next() as u32,
-            link: None,
-            rx_packets: 0,
-            tx_packets: 0,
+            report_ssrc,
+            ..Transport::new(transport_id, credentials)
         };
         let at = self.transports.insert(transport_id, transport)?;
         self.by_ufrag.insert(local_ufrag, at);
@@ -120,6 +106,7 @@ impl Core {
         for address in transport.addresses {
             if self.by_address.get(&address) == Some(&at) {
                 self.by_address.remove(&address);
+                self.address_changed(address, false);
             }
         }
         self.events.push(Event::Closed { transport_id, reason });
@@ -157,6 +144,8 @@ impl Core {
             keyframes: 0,
             last_packet_us: None,
             started_us: 0,
+            shared_with: 0,
+            mirror: None,
         };
         let at = self.ingests.insert(ingest_id, ingest)?;
         let transport = self.transports.get_mut(transport_at)?;
@@ -171,6 +160,8 @@ impl Core {
     }
 
     pub(super) fn remove_ingest(&mut self, ingest_id: u64) -> Option<()> {
+        let shared = self.ingests.find(ingest_id)?;
+        self.share(shared, Share::Gone);
         let (at, ingest) = self.ingests.remove(ingest_id)?;
         self.holding.retain(|holding| *holding != at);
         self.cursor = 0;
@@ -193,6 +184,9 @@ impl Core {
                 gone.for_each(|(ssrc, _)| rx.forget(*ssrc));
             }
             transport.ssrcs.retain(|(_, source)| *source != Source::Media(at) && *source != Source::Rtx(at));
+        }
+        if ingest.mirror.is_some() {
+            self.mirror_removed(ingest.transport);
         }
         Some(())
     }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::links::Link;
+use super::mirror::Mirror;
 use super::restart::Credentials;
 use crate::feedback::{KeyframeRequest, TransportCc};
 use crate::history::History;
@@ -138,6 +139,44 @@ pub struct Transport {
     pub link: Option<Link>,
     pub rx_packets: u64,
     pub tx_packets: u64,
+    /// Stands for a publisher's transport of another shard; nothing is received or sent on it.
+    pub is_mirror: bool,
+}
+
+impl Transport {
+    /// Without an address or keys yet; times are the caller's to set.
+    pub fn new(id: u64, credentials: Credentials) -> Self {
+        Self {
+            id,
+            credentials,
+            previous_credentials: None,
+            state: TransportState::New,
+            addresses: Vec::new(),
+            remote: None,
+            consent_us: 0,
+            checked: false,
+            rx: None,
+            tx: None,
+            chain: ChainHandle::default(),
+            ingests: Vec::new(),
+            slots: Vec::new(),
+            ssrcs: Vec::new(),
+            extensions: ExtensionIds::default(),
+            transport_cc: TransportCc::default(),
+            next_transport_cc_us: 0,
+            next_report_us: 0,
+            report_ssrc: 0,
+            link: None,
+            rx_packets: 0,
+            tx_packets: 0,
+            is_mirror: false,
+        }
+    }
+
+    /// What mirrored ingests of one publisher hang on; it has no name, so nobody can check it.
+    pub fn of_mirrors(id: u64) -> Self {
+        Self { is_mirror: true, ..Self::new(id, Credentials::new(String::new(), "", None)) }
+    }
 }
 
 /// The publisher's own clock, from its last sender report.
@@ -176,6 +215,10 @@ pub struct Ingest {
     pub last_packet_us: Option<u64>,
     /// First packet since the (re)start.
     pub started_us: u64,
+    /// Other shards that show this ingest, a bit each.
+    pub shared_with: u64,
+    /// Of an ingest that lives in another shard.
+    pub mirror: Option<Mirror>,
 }
 
 impl Ingest {

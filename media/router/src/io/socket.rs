@@ -20,7 +20,20 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    pub fn bind(address: SocketAddr) -> Result<Self> {
+    /// As many sockets on one address and port as there are shards; the kernel spreads peers over them. OSError as one
+    /// alone would have it: a port that another process has is not shared with it.
+    pub fn bind_group(address: SocketAddr, shards: usize) -> Result<Vec<Self>> {
+        // The first is bound alone, as the sole owner of the port, which keeps two nodes from sharing one by mistake.
+        let first = Self::bind(address, false)?;
+        if shards == 1 {
+            return Ok(vec![first]);
+        }
+        let address = first.local;
+        drop(first);
+        (0..shards).map(|_| Self::bind(address, true)).collect()
+    }
+
+    fn bind(address: SocketAddr, shared: bool) -> Result<Self> {
         let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
         // SAFETY: plain system calls on a descriptor we own, with pointers to live values of the sizes given.
         unsafe {
@@ -34,6 +47,9 @@ impl Socket {
                 // Without the privilege the kernel gives what its limit allows.
                 set_option(&fd, libc::SOL_SOCKET, forced, SOCKET_BUFFER_BYTES)
                     .or_else(|_| set_option(&fd, libc::SOL_SOCKET, plain, SOCKET_BUFFER_BYTES))?;
+            }
+            if shared {
+                set_option(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
             }
             let mut storage: libc::sockaddr_storage = zeroed();
             let len = write_address(&mut storage, address);

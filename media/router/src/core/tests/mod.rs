@@ -3,6 +3,7 @@
 mod hostile;
 mod ice;
 mod links;
+mod mirror;
 mod repair;
 mod speaking;
 mod switching;
