@@ -67,6 +67,7 @@ def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> No
         control_secret=settings.keys.control,
         announced=tuple(settings.media_ips),
         origins=tuple(settings.origins),
+        threads=settings.media_threads,
     )
     if settings.media_node_id:
         config = replace(config, node_id=settings.media_node_id)

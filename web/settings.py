@@ -6,6 +6,7 @@ installation sets `ANKE_DATABASE_URL`, `ANKE_REDIS_URL` and the public addresses
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,6 +18,11 @@ from web.key_files import KeyFiles
 
 WILDCARDS = ("0.0.0.0", "::")
 Words = Annotated[list[str], NoDecode]
+
+
+def cores() -> int:
+    """Cores that this process may use, at most four: a node of more viewers than they carry is better two nodes."""
+    return min(len(os.sched_getaffinity(0)), 4)
 
 
 class Settings(BaseSettings):
@@ -35,6 +41,7 @@ class Settings(BaseSettings):
     media_public_url: str = ""  # where browsers reach WHIP/WHEP; default http://{host}:{media_port}
     media_control_url: str = ""  # where web nodes reach the node; default this machine
     media_public_ips: Words = []  # ICE candidates; default the host, or every interface's
+    media_threads: int = Field(default_factory=cores, ge=1, le=16)  # that carry packets; a class of 100 needs one
     media_node_id: str = ""  # default: made from the machine's name and the port
 
     database_url: str = ""  # default: SQLite in data_dir

@@ -1,7 +1,7 @@
 //! CPU of the router's thread per forwarded packet: one lecture (25 frames/s of eight 1150-byte packets, 50 Opus
 //! packets/s, paced) to N viewers over loopback with AES-128-GCM. Prints one JSON line per N.
 //!
-//! `cargo bench --manifest-path media/router/Cargo.toml -- [viewers ...] [--seconds N]`
+//! `cargo bench --manifest-path media/router/Cargo.toml -- [viewers ...] [--seconds N] [--threads N]`
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -59,15 +59,16 @@ fn codec(codec: Codec, payload_type: u8, clock_rate_hz: u32) -> Vec<CodecParamet
 }
 
 fn cpu_of_router_us() -> u64 {
-    // The router's thread names itself; utime and stime are fields 14 and 15, schedstat is in nanoseconds.
+    // The router's threads name themselves; utime and stime are fields 14 and 15, schedstat is in nanoseconds.
+    let mut total_ns = 0;
     for task in std::fs::read_dir("/proc/self/task").expect("procfs").flatten() {
         let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
         if name.trim() == "anke-router" {
             let schedstat = std::fs::read_to_string(task.path().join("schedstat")).expect("schedstat");
-            return schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).expect("a number") / 1000;
+            total_ns += schedstat.split(' ').next().and_then(|ns| ns.parse::<u64>().ok()).expect("a number");
         }
     }
-    panic!("the router's thread is not there");
+    total_ns / 1000
 }
 
 /// Reads all viewers' sockets until told to stop; counts datagrams.
@@ -110,8 +111,8 @@ impl Sender {
     }
 }
 
-fn run(viewers: u64, seconds: u64) {
-    let router = Handle::start(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1024, 1).expect("a router");
+fn run(viewers: u64, seconds: u64, threads: usize) {
+    let router = Handle::start(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1024, threads).expect("a router");
     let socket = join(&router, 1);
     for (ingest_id, kind, ssrc, codecs) in
         [(1, Kind::Video, 11, codec(Codec::Vp8, 96, 90_000)), (2, Kind::Audio, 12, codec(Codec::Opus, 111, 48_000))]
@@ -207,12 +208,14 @@ fn run(viewers: u64, seconds: u64) {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let seconds_at = arguments.iter().position(|a| a == "--seconds");
-    let seconds = seconds_at.and_then(|at| arguments.get(at + 1)).and_then(|s| s.parse().ok()).unwrap_or(5);
-    let viewers: Vec<u64> =
-        arguments[..seconds_at.unwrap_or(arguments.len())].iter().filter_map(|a| a.parse().ok()).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let mut option = |name: &str, default: u64| {
+        let Some(at) = arguments.iter().position(|a| a == name) else { return default };
+        arguments.drain(at..(at + 2).min(arguments.len())).nth(1).and_then(|s| s.parse().ok()).unwrap_or(default)
+    };
+    let (seconds, threads) = (option("--seconds", 5), option("--threads", 1));
+    let viewers: Vec<u64> = arguments.iter().filter_map(|a| a.parse().ok()).collect();
     for n in if viewers.is_empty() { vec![40, 120] } else { viewers } {
-        run(n, seconds);
+        run(n, seconds, threads as usize);
     }
 }
