@@ -8,6 +8,13 @@ from typing import Literal, NotRequired, Self, TypedDict, final
 
 Kind = Literal["audio", "video"]
 Codec = Literal["opus", "vp8", "vp9", "h264", "av1"]
+# Why a slot shows the layer it shows. `best`: there is no better one; `slot_small`: a better one would not be seen;
+# `bandwidth`: the way to the viewer does not carry a better one; `paused_bandwidth`: it carries none, sound goes on;
+# `layer_silent`: the publisher stopped sending a better one; `waiting_keyframe`: chosen, shown from its next key frame;
+# `no_source`: nothing is published there.
+LayerReason = Literal[
+    "best", "slot_small", "bandwidth", "paused_bandwidth", "layer_silent", "waiting_keyframe", "no_source"
+]
 SrtpProfile = Literal["AEAD_AES_128_GCM", "AEAD_AES_256_GCM", "AES128_CM_HMAC_SHA1_80"]
 
 class HeaderExtensionIds(TypedDict, total=False):
@@ -72,6 +79,8 @@ class IngestFlow(TypedDict):
     level_dbov: int | None
 
 class SlotFlow(TypedDict):
+    """`layer` and `wanted_layer` are places in the routed list; `target_bps` is the rate of the wanted one."""
+
     slot_id: int
     transport_id: int
     ingest_id: int | None
@@ -83,6 +92,10 @@ class SlotFlow(TypedDict):
     plis_received: int
     fraction_lost: float
     rtt_ms: float | None
+    layer: int | None
+    wanted_layer: int | None
+    target_bps: int
+    reason: LayerReason
 
 class TransportFlow(TypedDict):
     transport_id: int
@@ -91,6 +104,9 @@ class TransportFlow(TypedDict):
     rx_packets: int
     tx_packets: int
     consent_age_ms: int | None
+    estimate_bps: int | None
+    rtt_ms: float | None
+    loss: float
 
 class Snapshot(TypedDict):
     transports: list[TransportFlow]
@@ -102,7 +118,7 @@ class Snapshot(TypedDict):
 #   ("ice", transport_id, ip, port)            first valid connectivity check (or a new address nominated)
 #   ("dtls", transport_id, datagram)           a DTLS record for Python's handshake
 #   ("closed", transport_id, reason)           consent expired ("consent"), removed ("removed")
-#   ("routed", slot_id, ingest_id)             a video slot switched, at a key frame; audio at once
+#   ("routed", slot_id, ingest_id)             a video slot switched source or layer, at a key frame; audio at once
 #   ("keyframe", tap_id, ingest_id, codec, ssrc, rtp_ts, arrival_us, [rtp_payload, ...])
 #                                              the payloads of exactly one complete intra frame, in order;
 #                                              arrival_us is wall-clock (Unix epoch) of its last packet
@@ -159,7 +175,12 @@ class Router:
     def remove_ingest(self, ingest_id: int) -> None: ...
     def add_slot(self, slot_id: int, transport_id: int, parameters: SlotParameters) -> None: ...
     def remove_slot(self, slot_id: int) -> None: ...
-    def route(self, slot_id: int, ingest_id: int | None) -> None: ...
+    def route(self, slot_id: int, ingest_ids: list[int]) -> None:
+        """The slot shows these encodings of one source, lowest first; which one, the router chooses. [] is nothing."""
+
+    def limit_slot(self, slot_id: int, max_height_px: int | None) -> None:
+        """How high the slot's picture is shown: no layer much higher than this is sent. None is any."""
+
     def request_keyframe(self, ingest_id: int) -> None: ...
     def tap(self, ingest_id: int, tap_id: int, deadline_ms: int) -> None: ...
     def snapshot(self) -> Snapshot: ...

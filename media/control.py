@@ -121,10 +121,13 @@ class MediaControl:
         except (KeyError, TypeError, binascii.Error) as error:
             raise MediaError("control_refused", f"malformed tap: {error}") from error
 
-    async def show(self, subscription_id: str, slots: dict[str, str | None]) -> dict[str, Any]:
-        """Routes slots: slot name → publication id or None. The publication may come later. Answers what all slots
-        show now. MediaError `no_subscription`, `no_slot`, `no_node`."""
-        body = {"subscription_id": subscription_id, "slots": slots}
+    async def show(
+        self, subscription_id: str, slots: dict[str, str | None], heights: dict[str, int | None] | None = None
+    ) -> dict[str, Any]:
+        """Routes slots: slot name → publication id or None. The publication may come later. `heights`: slot name → px
+        that the page shows, None any; slots not named keep theirs. Answers what all slots show now. MediaError
+        `no_subscription`, `no_slot`, `no_node`."""
+        body = {"subscription_id": subscription_id, "slots": slots, "heights": heights or {}}
         answer = await self._ask_first("show", body, absent="no_subscription")
         return dict(answer["slots"])
 

@@ -13,7 +13,7 @@ from media.errors import MediaError
 from media.room import RoomSource
 from media.session_http import Desk, bearer_token, error_response
 from media.stats import RouterStats
-from media.tokens import valid_name
+from media.tokens import valid_height, valid_name
 
 MIN_DEADLINE_MS, MAX_DEADLINE_MS = 10, 30_000
 
@@ -54,7 +54,13 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
             valid_name(name) and (source is None or valid_name(source)) for name, source in slots.items()
         ):
             raise MediaError("bad_request", "slots maps slot names to publication ids or null")
-        return jsonify({"slots": desk.router.show(_name(body, "subscription_id"), slots)})
+        heights = body.get("heights")
+        if heights is not None and not (
+            isinstance(heights, dict)
+            and all(valid_name(name) and (px is None or valid_height(px)) for name, px in heights.items())
+        ):
+            raise MediaError("bad_request", "heights maps slot names to heights in px or null")
+        return jsonify({"slots": desk.router.show(_name(body, "subscription_id"), slots, heights)})
 
     @blueprint.post("/room")
     async def room() -> Response:

@@ -13,12 +13,8 @@ from media.tokens import Claims
 from media.transport import Transport
 
 if TYPE_CHECKING:
-    from media._router import IngestFlow, IngestParameters
+    from media._router import IngestParameters
     from media._router import Router as NativeRouter
-
-# A simulcast encoding that has been silent this long is not shown while another one flows: browsers stop their upper
-# layers at once when bandwidth falls.
-SILENT_MS = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -50,28 +46,17 @@ class Publication:
     def id(self) -> str:
         return self.claims.id
 
-    @property
-    def is_simulcast(self) -> bool:
-        return any(encoding.rid is not None for encoding in self.encodings)
+    def ingests_of(self, kind: Kind) -> list[int]:
+        """What a slot of this kind may show: the layers of one m-line, the one that flows if there are several.
 
-    def ingest_of(self, kind: Kind) -> int | None:
-        """The ingest that a slot of this kind shows: the highest layer that flows, else the first one promised."""
+        In the order of the offer, which browsers write from the smallest to the largest picture (RFC 8853 leaves it
+        open); the router puts them right by the heights that key frames tell, and chooses among them.
+        """
         candidates = [encoding for encoding in self.encodings if encoding.kind is kind]
-        flowing = [encoding for encoding in candidates if encoding.flowing]
-        if flowing:
-            # RFC 8853 leaves the order of rids open; browsers list them from the smallest to the largest picture.
-            return _best_of_first_mid(flowing).ingest_id
-        return candidates[0].ingest_id if candidates else None
-
-    def observe(self, flows: dict[int, IngestFlow]) -> bool:
-        """Notes which encodings flow, from a once-a-second sample. True when a slot should now show another one."""
-        before = [self.ingest_of(kind) for kind in Kind]
-        for encoding in self.encodings:
-            flow = flows.get(encoding.ingest_id)
-            if flow is not None and encoding.rid is not None:
-                age_ms = flow["last_packet_age_ms"]
-                encoding.flowing = age_ms is not None and age_ms < SILENT_MS
-        return before != [self.ingest_of(kind) for kind in Kind]
+        if not candidates:
+            return []
+        first = next((encoding for encoding in candidates if encoding.flowing), candidates[0])
+        return [encoding.ingest_id for encoding in candidates if encoding.mid == first.mid]
 
     def request_keyframe(self) -> None:
         """Asks the publisher for an intra frame (PLI, RFC 4585 6.3.1); the router merges requests."""
@@ -85,10 +70,11 @@ class Publication:
         return await self.tap(self._video(), deadline_ms)
 
     def _video(self) -> int:
-        ingest_id = self.ingest_of(Kind.VIDEO)
-        if ingest_id is None:
+        # Whichever layer is named, the router takes the best of its m-line that flows.
+        ingest_ids = self.ingests_of(Kind.VIDEO)
+        if not ingest_ids:
             raise MediaError("no_video", self.id)
-        return ingest_id
+        return ingest_ids[-1]
 
     def snapshot(self) -> dict[str, object]:
         return {
@@ -104,11 +90,6 @@ class Publication:
                 for item in self.encodings
             ],
         }
-
-
-def _best_of_first_mid(encodings: list[Encoding]) -> Encoding:
-    first = encodings[0].mid
-    return [encoding for encoding in encodings if encoding.mid == first][-1]
 
 
 def plan_ingests(offer: Offer) -> list[tuple[Media, str | None, IngestParameters]]:

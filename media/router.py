@@ -140,12 +140,18 @@ class MediaRouter:
         planned = plan_slots(offer, claims.slots, lambda: secrets.randbits(31) + 1)
         earlier = self.subscriptions.get(claims.id)
         self._make_room(earlier)
-        slots = [Slot(claim.name, Kind(claim.kind), claim.source, claims.made_at_ms) for claim in claims.slots]
+        slots = [
+            Slot(claim.name, Kind(claim.kind), claim.source, claims.made_at_ms, height_px=claim.height_px)
+            for claim in claims.slots
+        ]
         if earlier is not None:
             # The later word wins: a viewer that comes back with its old token sees what its slots were told since.
             for slot in slots:
                 told = earlier.slots.get(slot.name)
-                if told is not None and told.kind is slot.kind and told.told_at_ms > slot.told_at_ms:
+                if told is None or told.kind is not slot.kind:
+                    continue
+                slot.height_px = told.height_px
+                if told.told_at_ms > slot.told_at_ms:
                     slot.source, slot.told_at_ms = told.source, told.told_at_ms
             self.end(earlier, "replaced")
         routes = self._rooms.routes(claims.room, (slot.name for slot in slots))
@@ -248,17 +254,25 @@ class MediaRouter:
 
     # Routes --------------------------------------------------------------------------------------------------------
 
-    def show(self, subscription_id: str, wanted: dict[str, str | None]) -> dict[str, dict[str, object]]:
-        """Changes what slots show: slot name → publication id, or None for nothing. MediaError `no_subscription`,
-        `no_slot`; then nothing was changed."""
+    def show(
+        self, subscription_id: str, wanted: dict[str, str | None], heights: dict[str, int | None] | None = None
+    ) -> dict[str, dict[str, object]]:
+        """Changes what slots show: slot name → publication id, or None for nothing; and how high the page shows them:
+        slot name → px, or None for any height. MediaError `no_subscription`, `no_slot`; then nothing was changed."""
+        heights = heights or {}
         subscription = self.subscriptions.get(subscription_id)
         if subscription is None:
             raise MediaError("no_subscription", subscription_id)
-        for name in wanted:
+        for name in [*wanted, *heights]:
             if name not in subscription.slots:
                 raise MediaError("no_slot", name)
         for name, source in wanted.items():
             self._turn(subscription.slots[name], source, self._clock_ms())
+        for name, height_px in heights.items():
+            slot = subscription.slots[name]
+            slot.height_px = height_px
+            if slot.slot_id is not None:
+                self.native.limit_slot(slot.slot_id, height_px)
         return subscription.shown()
 
     def show_room(self, room: str, wanted: dict[str, RoomSource], told_at_ms: int) -> int:
@@ -292,9 +306,11 @@ class MediaRouter:
         slot.slot_id = next(self._ids)
         slot.mid, slot.ssrc = item.line.mid, item.sending.ssrc
         self.native.add_slot(slot.slot_id, transport_id, item.parameters)
+        if slot.height_px is not None:
+            self.native.limit_slot(slot.slot_id, slot.height_px)
 
     def _watch(self, slot: Slot) -> None:
-        """Routes a slot now, and again whenever its source appears, disappears or changes its layers."""
+        """Routes a slot now, and again whenever its source appears or disappears."""
         if slot.source is not None:
             self._waiting.setdefault(slot.source, []).append(slot)
         self._route(slot)
@@ -312,21 +328,10 @@ class MediaRouter:
 
     def _route(self, slot: Slot) -> None:
         publication = self.publications.get(slot.source) if slot.source is not None else None
-        ingest_id = publication.ingest_of(slot.kind) if publication is not None else None
-        if slot.slot_id is not None and slot.ingest_id != ingest_id:
-            slot.ingest_id = ingest_id
-            self.native.route(slot.slot_id, ingest_id)
-
-    def observe_layers(self) -> None:
-        """Once a second: slots follow to the best simulcast layer that flows. Samples the router only when there is
-        one to choose."""
-        simulcast = [item for item in self.publications.values() if item.is_simulcast]
-        if not simulcast:
-            return
-        flows = {flow["ingest_id"]: flow for flow in self.native.snapshot()["ingests"]}
-        for publication in simulcast:
-            if publication.observe(flows):
-                self._route_waiting(publication.id)
+        ingest_ids = publication.ingests_of(slot.kind) if publication is not None else []
+        if slot.slot_id is not None and slot.ingest_ids != ingest_ids:
+            slot.ingest_ids = ingest_ids
+            self.native.route(slot.slot_id, ingest_ids)
 
     # Native events -------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,6 @@ class RunningNode:
         self.node.load = LoadMeter(self.router, candidates, config.threads)
         self.stats = RouterStats(self.router, self.node)
         self.app = _app(Desk(self.router, self.node, config, clock_ms), self.stats)
-        self._sampling = asyncio.create_task(self.stats.run())
         self.node.start()
 
     async def drain(self) -> None:
@@ -71,7 +70,6 @@ class RunningNode:
 
     async def stop(self) -> None:
         """Ends all sessions (`node_stopping`), says so in Redis, closes the sockets."""
-        self._sampling.cancel()
         await self.router.close()
         await self.node.stop()
         await self.redis.aclose()

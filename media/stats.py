@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,23 +14,15 @@ if TYPE_CHECKING:
     from media.node import MediaNode
     from media.router import MediaRouter
 
-SAMPLE_INTERVAL_S = 1.0
-
 
 class RouterStats(Collector):
-    """Reads the native counters when asked, and once a second where simulcast layers are to be chosen."""
+    """Reads the native counters when asked."""
 
     def __init__(self, router: MediaRouter, node: MediaNode) -> None:
         self._router = router
         self._node = node
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-
-    async def run(self) -> None:
-        """The once-a-second sample; never ends."""
-        while True:
-            await asyncio.sleep(SAMPLE_INTERVAL_S)
-            self._router.observe_layers()
 
     def flows(self) -> list[dict[str, Any]]:
         """One entry per encoding of every publication, counted until now."""

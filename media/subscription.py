@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class Slot:
     """One place in a viewer's page. `source` is the publication it should show, which may come and go.
 
-    `slot_id` is None when the viewer offered no m-line for it. `ingest_id` is what the router was last told to show.
-    `told_at_ms`: when `source` was last set, by the token or by a later `show`.
+    `slot_id` is None when the viewer offered no m-line for it. `ingest_ids` is what the router was last told to show,
+    `height_px` how high the page shows it (None: any). `told_at_ms`: when `source` was last set, by the token or by
+    a later `show`.
     """
 
     name: str
@@ -31,7 +32,8 @@ class Slot:
     slot_id: int | None = None
     mid: str | None = None
     ssrc: int | None = None
-    ingest_id: int | None = None
+    height_px: int | None = None
+    ingest_ids: list[int] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +65,12 @@ class Subscription:
     def shown(self) -> dict[str, dict[str, object]]:
         """What each slot shows: its source and whether a publication is behind it now."""
         return {
-            slot.name: {"source": slot.source, "mid": slot.mid, "routed": slot.ingest_id is not None}
+            slot.name: {
+                "source": slot.source,
+                "mid": slot.mid,
+                "routed": bool(slot.ingest_ids),
+                "height_px": slot.height_px,
+            }
             for slot in self.slots.values()
         }
 

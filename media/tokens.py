@@ -25,6 +25,7 @@ ALGORITHM = "HS256"
 MIN_SECRET_BYTES = 32
 MAX_TOKEN_BYTES = 16 * 1024
 MAX_SLOTS = 64
+MAX_HEIGHT_PX = 16_384
 
 # Ids end up in URLs, Redis keys and msid attributes.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}\Z")
@@ -37,11 +38,15 @@ class Act(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SlotClaim:
-    """One receive slot that a viewer may negotiate; `source` is the publication it shows first, or None."""
+    """One receive slot that a viewer may negotiate; `source` is the publication it shows first, or None.
+
+    `height_px`: how high the page shows the picture, so that no layer much higher is sent there. None is any.
+    """
 
     name: str
     kind: str
     source: str | None = None
+    height_px: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,11 @@ def valid_name(text: object) -> bool:
     return isinstance(text, str) and _NAME.match(text) is not None
 
 
+def valid_height(value: object) -> bool:
+    """True for the height of a picture on a page, in px."""
+    return type(value) is int and 1 <= value <= MAX_HEIGHT_PX
+
+
 def mint(
     secret: str,
     *,
@@ -77,6 +87,9 @@ def mint(
 ) -> str:
     """A token for one publication or subscription, good for `lifetime_ms`. ValueError for malformed names."""
     listed = [slot if isinstance(slot, SlotClaim) else SlotClaim(**slot) for slot in slots]
+    for height_px in (slot.height_px for slot in listed):
+        if not (height_px is None or valid_height(height_px)):
+            raise ValueError(f"no height of a picture: {height_px!r}")
     for name in (holder, seat, room, id, *(slot.name for slot in listed), *(s.source for s in listed if s.source)):
         if not valid_name(name):
             raise ValueError(f"malformed name {name!r}")
@@ -93,7 +106,10 @@ def mint(
         "id": id,
     }
     if Act(act) is Act.PLAY:
-        claims["slots"] = [{"name": slot.name, "kind": slot.kind, "source": slot.source} for slot in listed]
+        claims["slots"] = [
+            {"name": slot.name, "kind": slot.kind, "source": slot.source, "height_px": slot.height_px}
+            for slot in listed
+        ]
     return jwt.encode({"alg": ALGORITHM, "typ": "JWT"}, claims, _key(secret))
 
 
@@ -143,7 +159,10 @@ def _slots_untrusted(value: object) -> tuple[SlotClaim, ...]:
         name, kind, source = item.get("name"), item.get("kind"), item.get("source")
         if not valid_name(name) or kind not in ("audio", "video") or not (source is None or valid_name(source)):
             raise MediaError("bad_token", "slots")
-        slots.append(SlotClaim(str(name), kind, source))
+        height_px = item.get("height_px")
+        if not (height_px is None or valid_height(height_px)):
+            raise MediaError("bad_token", "slots")
+        slots.append(SlotClaim(str(name), kind, source, height_px))
     if len({slot.name for slot in slots}) != len(slots):
         raise MediaError("bad_token", "two slots have the same name")
     return tuple(slots)

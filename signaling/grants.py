@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 TOKEN_LIFETIME_MS = 10 * 60 * 1000
 LARGE_SLOT = "large"
 AUDIO_SLOT = "audio"
+# The picture of a wall tile on a page; the layer that fits is chosen by it.
+TILE_HEIGHT_PX = 160
 
 
 def lecture_id(lesson_id: str) -> str:
@@ -57,7 +59,7 @@ def wall_slots(lesson_id: str, learner_ids: tuple[str, ...], count: int) -> list
     sources = [learner_publication_id(lesson_id, person_id) for person_id in learner_ids[:count]]
     shown: list[str | None] = [*sources, *[None] * (count - len(sources))]
     return [
-        *(SlotClaim(f"w{number}", "video", source) for number, source in enumerate(shown)),
+        *(SlotClaim(f"w{number}", "video", source, TILE_HEIGHT_PX) for number, source in enumerate(shown)),
         SlotClaim(LARGE_SLOT, "video", None),
         SlotClaim(AUDIO_SLOT, "audio", lecture_id(lesson_id)),
     ]

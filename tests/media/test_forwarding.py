@@ -140,8 +140,14 @@ async def test_slots_change_without_negotiation(
         shown = await control.show(name, {"camera": name + source})
         assert shown["camera"]["source"] == name + source and shown["camera"]["routed"]
         await until_colour(picture, colour)
+    await control.show(name, {}, {"camera": 160})
+    slots_told = [item for node in (await control.snapshot()).values() for item in node["sessions"]["subscriptions"]]
+    told = next(item for item in slots_told if item["id"] == name)
+    assert told["slots"]["camera"]["height_px"] == 160 and told["slots"]["camera"]["routed"]
+    with pytest.raises(MediaError, match="bad_request"):
+        await control.show(name, {}, {"camera": 0})
     shown = await control.show(name, {"camera": None})
-    assert shown["camera"] == {"source": None, "mid": "1", "routed": False}
+    assert shown["camera"] == {"source": None, "mid": "1", "routed": False, "height_px": 160}
     with pytest.raises(MediaError, match="no_slot"):
         await control.show(name, {"nowhere": None})
     with pytest.raises(MediaError, match="no_subscription"):

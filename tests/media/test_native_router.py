@@ -154,7 +154,7 @@ def test_a_key_frame_is_forwarded_tapped_and_sent_again(router: _router.Router, 
     publisher, viewer = Peer(router, 1, profile), Peer(router, 2, profile)
     router.add_ingest(10, 1, INGEST)
     router.add_slot(20, 2, SLOT)
-    router.route(20, 10)
+    router.route(20, [10])
     assert publisher.check()[:2] == b"\x01\x01"
     assert viewer.check()[:2] == b"\x01\x01"
     assert events_until(router, "ice")[1] in (1, 2)
@@ -201,6 +201,10 @@ def test_a_key_frame_is_forwarded_tapped_and_sent_again(router: _router.Router, 
         "plis_received": 0,
         "fraction_lost": 0.0,
         "rtt_ms": None,
+        "layer": 0,
+        "wanted_layer": 0,
+        "target_bps": 0,
+        "reason": "best",
     }
 
 
@@ -359,7 +363,7 @@ def test_wrong_arguments_are_value_errors(router: _router.Router) -> None:
         _router.Router([("192.0.2.1", 0)])
     router.close()
     with pytest.raises(RuntimeError, match="closed"):
-        router.route(1, None)
+        router.route(1, [])
 
 
 def test_the_stub_names_what_the_extension_has() -> None:

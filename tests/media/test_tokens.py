@@ -38,7 +38,10 @@ def refusal(token: str, now_ms: int = NOW_MS) -> str:
 
 
 def test_what_is_minted_is_read_back() -> None:
-    slots = [SlotClaim("audio", "audio", "l_1.lecture"), {"name": "w0", "kind": "video", "source": None}]
+    slots = [
+        SlotClaim("audio", "audio", "l_1.lecture"),
+        {"name": "w0", "kind": "video", "source": None, "height_px": 160},
+    ]
     token = mint(
         SECRET,
         holder="p_1",
@@ -58,7 +61,7 @@ def test_what_is_minted_is_read_back() -> None:
         Act.PLAY,
         "l_1.p_1.s_1",
     )
-    assert claims.slots == (SlotClaim("audio", "audio", "l_1.lecture"), SlotClaim("w0", "video", None))
+    assert claims.slots == (SlotClaim("audio", "audio", "l_1.lecture"), SlotClaim("w0", "video", None, 160))
     assert (claims.made_at_ms, claims.expires_at_ms) == (NOW_MS, NOW_MS + 60_000)
 
 

@@ -150,7 +150,7 @@ fn run(viewers: u64, seconds: u64, threads: usize) {
                 nack: true,
             });
             router.order(Command::AddSlot { slot_id, transport_id, parameters });
-            router.order(Command::Route { slot_id, ingest_id: Some(1 + slot) });
+            router.order(Command::Route { slot_id, ingest_ids: vec![1 + slot] });
         }
     }
     let (stop, received) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

@@ -12,6 +12,8 @@ pub enum Codec {
 }
 
 pub const CODEC_COUNT: usize = 5;
+/// RFC 7741 4.2 and RFC 9628 4.2 have two and three bits for it; encoders make three at most.
+pub const MAX_TEMPORAL_LAYERS: usize = 4;
 
 impl Codec {
     pub fn from_name(name: &str) -> Option<Self> {
@@ -45,6 +47,12 @@ pub struct Vp8Descriptor {
     pub picture_id: u16,
     pub tl0picidx_at: Option<u8>,
     pub tl0picidx: u8,
+    /// Temporal layer; 0 for streams without.
+    pub temporal: u8,
+    /// Y: depends on the base layer only, so a viewer may turn to this temporal layer here.
+    pub layer_sync: bool,
+    /// Where the descriptor ends and the frame begins.
+    pub len_bytes: usize,
     /// First packet of the first partition, and the frame is intra (RFC 7741 4.3: P = 0).
     pub key_frame_start: bool,
 }
@@ -75,10 +83,16 @@ impl Vp8Descriptor {
                 at += 1;
             }
             if flags & 0x30 != 0 {
-                at += 1; // TID, Y, KEYIDX share one byte
+                let byte = *payload.get(at).ok_or(BadPacket::Truncated)?; // TID, Y, KEYIDX share it
+                if flags & 0x20 != 0 {
+                    descriptor.temporal = byte >> 6;
+                    descriptor.layer_sync = byte & 0x20 != 0;
+                }
+                at += 1;
             }
         }
         let head = *payload.get(at).ok_or(BadPacket::Truncated)?;
+        descriptor.len_bytes = at;
         descriptor.key_frame_start = first & 0x10 != 0 && first & 0x07 == 0 && head & 1 == 0;
         Ok(descriptor)
     }

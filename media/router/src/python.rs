@@ -282,9 +282,13 @@ impl Router {
         self.order(py, Command::RemoveSlot { slot_id })
     }
 
-    #[pyo3(signature = (slot_id, ingest_id))]
-    fn route(&self, py: Python<'_>, slot_id: u64, ingest_id: Option<u64>) -> PyResult<()> {
-        self.order(py, Command::Route { slot_id, ingest_id })
+    fn route(&self, py: Python<'_>, slot_id: u64, ingest_ids: Vec<u64>) -> PyResult<()> {
+        self.order(py, Command::Route { slot_id, ingest_ids })
+    }
+
+    #[pyo3(signature = (slot_id, max_height_px))]
+    fn limit_slot(&self, py: Python<'_>, slot_id: u64, max_height_px: Option<u32>) -> PyResult<()> {
+        self.order(py, Command::LimitSlot { slot_id, max_height_px })
     }
 
     fn request_keyframe(&self, py: Python<'_>, ingest_id: u64) -> PyResult<()> {
@@ -307,6 +311,9 @@ impl Router {
             dict.set_item("rx_packets", flow.rx_packets)?;
             dict.set_item("tx_packets", flow.tx_packets)?;
             dict.set_item("consent_age_ms", flow.consent_age_ms)?;
+            dict.set_item("estimate_bps", flow.estimate_bps)?;
+            dict.set_item("rtt_ms", flow.rtt_ms)?;
+            dict.set_item("loss", flow.loss)?;
             transports.append(dict)?;
         }
         let ingests = PyList::empty(py);
@@ -342,6 +349,10 @@ impl Router {
             dict.set_item("plis_received", flow.plis_received)?;
             dict.set_item("fraction_lost", flow.fraction_lost)?;
             dict.set_item("rtt_ms", flow.rtt_ms)?;
+            dict.set_item("layer", flow.layer)?;
+            dict.set_item("wanted_layer", flow.wanted_layer)?;
+            dict.set_item("target_bps", flow.target_bps)?;
+            dict.set_item("reason", flow.reason)?;
             slots.append(dict)?;
         }
         let dict = PyDict::new(py);

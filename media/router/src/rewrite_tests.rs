@@ -10,7 +10,7 @@ fn vp8(picture_id: u16, tl0picidx: u8) -> Vp8Descriptor {
         wide: true,
         picture_id_at: Some(2),
         tl0picidx_at: Some(4),
-        key_frame_start: false,
+        ..Vp8Descriptor::default()
     }
 }
 

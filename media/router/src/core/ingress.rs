@@ -9,6 +9,7 @@ use crate::history::Kept;
 use crate::outbox::{ChainHandle, MAX_DATAGRAM_BYTES, Outbox, Peer};
 use crate::parameters::Kind;
 use crate::payload::{Codec, Vp8Descriptor, key_frame_start_untrusted};
+use crate::picture::picture_height_untrusted;
 use crate::rtp::{Header, extend_seq};
 use crate::stats::Counter;
 use crate::stream::{Arrival, Stream};
@@ -386,6 +387,7 @@ impl Core {
         match &mut ingest.stream {
             None => {
                 ingest.started_us = now_us;
+                self.choice_due = true;
                 ingest.stream = Some(Stream::new(codec.clock_rate_hz, ext_seq, header.rtp_ts, now_us));
                 self.events.push(Event::IngestStarted {
                     ingest_id: ingest.id,
@@ -410,8 +412,14 @@ impl Core {
         {
             self.events.push(Event::Speaking { ingest_id: ingest.id, is_speaking });
         }
+        ingest.meter.add(now_us, payload.len(), vp8.temporal);
         if key_frame_start {
             ingest.keyframes += 1;
+            let height_px = picture_height_untrusted(codec.codec, payload);
+            if height_px.is_some() && height_px != ingest.height_px {
+                ingest.height_px = height_px;
+                self.choice_due = true;
+            }
             ingest.keyframe_request.satisfied();
         }
         let mut taken = Vec::new();

@@ -242,7 +242,7 @@ impl Core {
         for at in 0..self.ingests.bound() {
             let Some(ingest) = self.ingests.get_mut(at) else { continue };
             let Some(mirror) = &mut ingest.mirror else { continue };
-            if !ingest.viewers.is_empty() {
+            if !ingest.viewers.is_empty() || !ingest.candidates.is_empty() {
                 mirror.idle_since_us = None;
             } else if now_us >= *mirror.idle_since_us.get_or_insert(now_us) + IDLE_US {
                 let id = ingest.id;

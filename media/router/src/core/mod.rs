@@ -4,6 +4,7 @@
 
 mod forward;
 mod ingress;
+mod layers;
 mod links;
 mod mirror;
 mod reports;
@@ -27,7 +28,8 @@ pub use links::{FarEnd, peers_of};
 pub use mirror::{MirrorWish, Share};
 use tables::{Ingest, Slot, Table, Transport};
 
-/// What the caller (Python) orders. Ids are the caller's, never reused.
+/// What the caller (Python) orders. Ids are the caller's, never reused. `Route` names one audio, or one video's layers from
+/// the lowest to the highest, or nothing; `LimitSlot` says how high its picture is shown at most.
 #[derive(Debug)]
 pub enum Command {
     AddTransport { transport_id: u64, local_ufrag: String, local_pwd: String, remote_ufrag: Option<String> },
@@ -40,7 +42,8 @@ pub enum Command {
     RemoveIngest { ingest_id: u64 },
     AddSlot { slot_id: u64, transport_id: u64, parameters: Box<SlotParameters> },
     RemoveSlot { slot_id: u64 },
-    Route { slot_id: u64, ingest_id: Option<u64> },
+    Route { slot_id: u64, ingest_ids: Vec<u64> },
+    LimitSlot { slot_id: u64, max_height_px: Option<u32> },
     RequestKeyframe { ingest_id: u64 },
     Tap { ingest_id: u64, tap_id: u64, deadline_us: u64 },
 }
@@ -67,7 +70,9 @@ impl Command {
             Self::RemoveIngest { ingest_id } | Self::RequestKeyframe { ingest_id } | Self::Tap { ingest_id, .. } => {
                 Subject::Ingest(*ingest_id)
             }
-            Self::RemoveSlot { slot_id } | Self::Route { slot_id, .. } => Subject::Slot(*slot_id),
+            Self::RemoveSlot { slot_id } | Self::Route { slot_id, .. } | Self::LimitSlot { slot_id, .. } => {
+                Subject::Slot(*slot_id)
+            }
         }
     }
 }
@@ -149,6 +154,11 @@ pub struct TransportFlow {
     pub rx_packets: u64,
     pub tx_packets: u64,
     pub consent_age_ms: Option<u64>,
+    /// What the path to this viewer is believed to carry; None while nothing is known.
+    pub estimate_bps: Option<u64>,
+    pub rtt_ms: Option<f64>,
+    /// Share of what we sent that did not arrive.
+    pub loss: f64,
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +193,13 @@ pub struct SlotFlow {
     pub plis_received: u64,
     pub fraction_lost: f64,
     pub rtt_ms: Option<f64>,
+    /// Places in the routed list: what is shown, and what will be from the next key frame.
+    pub layer: Option<usize>,
+    pub wanted_layer: Option<usize>,
+    /// The bit rate of what is wanted, as it is received.
+    pub target_bps: u64,
+    /// A coded word: why this layer (see `layers::Reason`).
+    pub reason: &'static str,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -236,6 +253,8 @@ pub struct Core {
     compound: Compound,
     scratch: Vec<u8>,
     due_nacks: Vec<u16>,
+    /// Something changed that may make slots turn to another layer.
+    choice_due: bool,
     nacks: Vec<(usize, u16, u16)>,
     border: mirror::Border,
 }
@@ -260,6 +279,7 @@ impl Core {
             compound: Compound::default(),
             scratch: Vec::new(),
             due_nacks: Vec::new(),
+            choice_due: false,
             nacks: Vec::new(),
             border: mirror::Border::default(),
         }
@@ -310,7 +330,8 @@ impl Core {
             Command::RemoveIngest { ingest_id } => self.remove_ingest(ingest_id),
             Command::AddSlot { slot_id, transport_id, parameters } => self.add_slot(slot_id, transport_id, *parameters),
             Command::RemoveSlot { slot_id } => self.remove_slot(slot_id),
-            Command::Route { slot_id, ingest_id } => self.route(slot_id, ingest_id),
+            Command::Route { slot_id, ingest_ids } => self.route(now_us, slot_id, &ingest_ids),
+            Command::LimitSlot { slot_id, max_height_px } => self.limit_slot(now_us, slot_id, max_height_px),
             Command::RequestKeyframe { ingest_id } => self.request_keyframe(ingest_id),
             Command::Tap { ingest_id, tap_id, deadline_us } => self.tap(ingest_id, tap_id, now_us + deadline_us),
         };
@@ -343,6 +364,9 @@ impl Core {
                     rx_packets: t.rx_packets,
                     tx_packets: t.tx_packets,
                     consent_age_ms: t.checked.then(|| age_ms(t.consent_us)),
+                    estimate_bps: None,
+                    rtt_ms: self.rtt_of(t).map(|us| us as f64 / 1000.0),
+                    loss: self.loss_of(t),
                 })
                 .collect(),
             ingests: self
@@ -381,6 +405,10 @@ impl Core {
                     plis_received: s.plis_received,
                     fraction_lost: f64::from(s.fraction_lost) / 256.0,
                     rtt_ms: s.rtt_us.map(|us| us as f64 / 1000.0),
+                    layer: s.place_of(s.current),
+                    wanted_layer: s.place_of(s.wanted),
+                    target_bps: s.wanted.and_then(|at| self.ingests.get(at)).map_or(0, |i| i.meter.bps()),
+                    reason: self.reason_of(s).name(),
                 })
                 .collect(),
             counters: self.counters.clone(),

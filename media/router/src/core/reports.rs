@@ -112,6 +112,10 @@ impl Core {
         self.expire_taps(now_us);
         self.settle_speech(now_us);
         self.send_nacks(now_us, outbox);
+        let choice_due = std::mem::take(&mut self.choice_due);
+        for at in 0..self.transports.bound() {
+            self.choose_when_due(now_us, at, choice_due);
+        }
         self.send_due_plis(now_us, outbox);
         for at in 0..self.transports.bound() {
             self.transport_timeout(now_us, at, outbox);

@@ -1,11 +1,13 @@
 //! Commands: what exists and what each slot shows.
 
+use super::layers::Reason;
 use super::mirror::Share;
 use super::restart::Credentials;
 use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, Slot, Source, Transport, TransportState};
 use super::{Core, Event, Keys};
 use crate::feedback::KeyframeRequest;
 use crate::history::History;
+use crate::meter::Meter;
 use crate::outbox::Outbox;
 use crate::parameters::{IngestParameters, Kind, SlotParameters};
 use crate::rewrite::Rewrite;
@@ -130,6 +132,9 @@ impl Core {
             codec: None,
             history: History::new(history_packets),
             viewers: Vec::new(),
+            candidates: Vec::new(),
+            height_px: None,
+            meter: Meter::default(),
             held: Vec::new(),
             due_us: 0,
             keyframe_request: KeyframeRequest::default(),
@@ -174,6 +179,12 @@ impl Core {
             slot.current = slot.current.filter(|current| *current != at);
             slot.wanted = slot.wanted.filter(|wanted| *wanted != at);
         }
+        for slot in &ingest.candidates {
+            if let Some(slot) = self.slots.get_mut(*slot) {
+                slot.layers.retain(|layer| *layer != at);
+            }
+        }
+        self.choice_due |= !ingest.candidates.is_empty();
         if let Some(transport) = self.transports.get_mut(ingest.transport) {
             transport.ingests.retain(|ingest| *ingest != at);
             if let (Some(_), Some(rx)) = (&transport.link, transport.rx.as_mut()) {
@@ -204,8 +215,11 @@ impl Core {
             rtx_template: parameters.rtx_ssrc.map(|ssrc| HeaderTemplate::new(ssrc, &parameters.mid, extensions)),
             rewrite: Rewrite::new(first_seq, first_ts),
             rtx_ext_seq: rtx_seq & 0x7fff,
+            layers: Vec::new(),
+            max_height_px: None,
             current: None,
             wanted: None,
+            reason: Reason::NoSource,
             packets: 0,
             payload_bytes: 0,
             retransmitted: 0,
@@ -224,7 +238,7 @@ impl Core {
     }
 
     pub(super) fn remove_slot(&mut self, slot_id: u64) -> Option<()> {
-        self.route(slot_id, None);
+        self.route(0, slot_id, &[]);
         let (at, slot) = self.slots.remove(slot_id)?;
         if let Some(transport) = self.transports.get_mut(slot.transport) {
             transport.slots.retain(|slot| *slot != at);
@@ -232,21 +246,54 @@ impl Core {
         Some(())
     }
 
-    /// The slot shall show `ingest_id`: audio from its next packet, video from its next key frame; until then what it
-    /// shows now goes on. None shows nothing, at once.
-    pub(super) fn route(&mut self, slot_id: u64, ingest_id: Option<u64>) -> Option<()> {
+    /// The slot shall show these layers of one source, low to high: audio from its next packet, video from the key
+    /// frame of the layer that fits; until then what it shows now goes on. None shows nothing, at once.
+    pub(super) fn route(&mut self, now_us: u64, slot_id: u64, ingest_ids: &[u64]) -> Option<()> {
         let slot_at = self.slots.find(slot_id)?;
-        let target = match ingest_id {
-            Some(id) => {
-                let at = self.ingests.find(id)?;
-                // A video ingest never feeds an audio slot, nor the other way round.
-                (self.ingests.get(at)?.parameters.kind == self.slots.get(slot_at)?.parameters.kind).then_some(())?;
-                Some(at)
+        let kind = self.slots.get(slot_at)?.parameters.kind;
+        let mut layers = Vec::with_capacity(ingest_ids.len());
+        for id in ingest_ids {
+            let at = self.ingests.find(*id)?;
+            // A video ingest never feeds an audio slot, nor the other way round.
+            (self.ingests.get(at)?.parameters.kind == kind && !layers.contains(&at)).then_some(())?;
+            layers.push(at);
+        }
+        for at in &layers {
+            let candidates = &mut self.ingests.get_mut(*at)?.candidates;
+            if !candidates.contains(&slot_at) {
+                candidates.push(slot_at);
             }
-            None => None,
-        };
+        }
+        let before = std::mem::replace(&mut self.slots.get_mut(slot_at)?.layers, layers);
+        let slot = self.slots.get(slot_at)?;
+        for at in before.iter().filter(|at| !slot.layers.contains(at)) {
+            if let Some(ingest) = self.ingests.get_mut(*at) {
+                ingest.candidates.retain(|candidate| *candidate != slot_at);
+            }
+        }
+        if slot.layers.is_empty() {
+            self.want(slot_at, None, Reason::NoSource);
+        } else {
+            self.choose(now_us, slot_at);
+        }
+        Some(())
+    }
+
+    pub(super) fn limit_slot(&mut self, now_us: u64, slot_id: u64, max_height_px: Option<u32>) -> Option<()> {
+        let slot_at = self.slots.find(slot_id)?;
+        self.slots.get_mut(slot_at)?.max_height_px = max_height_px;
+        self.choose(now_us, slot_at);
+        Some(())
+    }
+
+    /// Sets what a slot turns to. None ends what it shows at once.
+    pub(super) fn want(&mut self, slot_at: usize, target: Option<usize>, reason: Reason) -> Option<()> {
         let slot = self.slots.get_mut(slot_at)?;
+        slot.reason = reason;
         let (current, before) = (slot.current, slot.wanted);
+        if before == target && (target.is_some() || current.is_none()) {
+            return Some(());
+        }
         slot.wanted = target;
         if target.is_none() {
             slot.current = None;
@@ -276,13 +323,14 @@ impl Core {
     }
 
     pub(super) fn request_keyframe(&mut self, ingest_id: u64) -> Option<()> {
-        let at = self.ingests.find(ingest_id)?;
+        let at = self.best_layer(self.ingests.find(ingest_id)?);
         self.ingests.get_mut(at)?.keyframe_request.want();
         Some(())
     }
 
     pub(super) fn tap(&mut self, ingest_id: u64, tap_id: u64, deadline_us: u64) -> Option<()> {
-        let Some(ingest) = self.ingests.find(ingest_id).and_then(|at| self.ingests.get_mut(at)) else {
+        let at = self.ingests.find(ingest_id).map(|at| self.best_layer(at));
+        let Some(ingest) = at.and_then(|at| self.ingests.get_mut(at)) else {
             self.counters.inc(Counter::TapsFailed);
             self.events.push(Event::TapFailed { tap_id, reason: "no_ingest" });
             return Some(());

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::layers::Reason;
 use super::links::Link;
 use super::mirror::Mirror;
 use super::restart::Credentials;
 use crate::feedback::{KeyframeRequest, TransportCc};
 use crate::history::History;
+use crate::meter::Meter;
 use crate::outbox::{ChainHandle, Peer};
 use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::payload::{CODEC_COUNT, Codec};
@@ -134,6 +136,7 @@ pub struct Transport {
     pub transport_cc: TransportCc,
     pub next_transport_cc_us: u64,
     pub next_report_us: u64,
+    pub next_choice_us: u64,
     pub report_ssrc: u32,
     /// What makes this a transport to another node.
     pub link: Option<Link>,
@@ -165,6 +168,7 @@ impl Transport {
             transport_cc: TransportCc::default(),
             next_transport_cc_us: 0,
             next_report_us: 0,
+            next_choice_us: 0,
             report_ssrc: 0,
             link: None,
             rx_packets: 0,
@@ -199,6 +203,11 @@ pub struct Ingest {
     pub history: History,
     /// Slots that show this ingest or wait for its key frame.
     pub viewers: Vec<usize>,
+    /// Slots that may show it: it is one of their layers.
+    pub candidates: Vec<usize>,
+    /// Height of the picture, once a key frame told it.
+    pub height_px: Option<u32>,
+    pub meter: Meter,
     /// Packets received and not yet forwarded, and when they have to be.
     pub held: Vec<u64>,
     pub due_us: u64,
@@ -275,8 +284,13 @@ pub struct Slot {
     pub rtx_template: Option<HeaderTemplate>,
     pub rewrite: Rewrite,
     pub rtx_ext_seq: u64,
+    /// What may be shown, from the lowest to the highest layer.
+    pub layers: Vec<usize>,
+    pub max_height_px: Option<u32>,
     pub current: Option<usize>,
+    /// The layer that was chosen; shown from its next key frame on.
     pub wanted: Option<usize>,
+    pub reason: Reason,
     pub packets: u64,
     pub payload_bytes: u64,
     pub retransmitted: u64,
@@ -292,6 +306,10 @@ pub struct Slot {
 impl Slot {
     pub fn is_video(&self) -> bool {
         self.parameters.kind == Kind::Video
+    }
+
+    pub fn place_of(&self, ingest: Option<usize>) -> Option<usize> {
+        self.layers.iter().position(|layer| Some(*layer) == ingest)
     }
 
     pub fn way(&self, codec: Codec) -> Option<&CodecParameters> {

@@ -91,8 +91,8 @@ impl Directory {
                     home.slots.retain(|id| id != slot_id);
                 }
             }
-            Command::Route { ingest_id, .. } => {
-                for ingest_id in ingest_id.iter() {
+            Command::Route { ingest_ids, .. } => {
+                for ingest_id in ingest_ids {
                     let Some(source) = self.ingests.get(ingest_id).filter(|source| source.shard != shard) else {
                         continue;
                     };
@@ -109,6 +109,7 @@ impl Directory {
             }
             Command::SendDtls { .. }
             | Command::SetKeys { .. }
+            | Command::LimitSlot { .. }
             | Command::RequestKeyframe { .. }
             | Command::Tap { .. } => {}
         }

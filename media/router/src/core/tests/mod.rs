@@ -1,5 +1,6 @@
 //! The core without a network: peers with real SRTP on both ends, a clock that only moves when told.
 
+mod choosing;
 mod hostile;
 mod ice;
 mod links;
@@ -13,7 +14,7 @@ use std::net::SocketAddr;
 
 use aws_lc_rs::hmac;
 
-use super::{Command, Core, Event, Keys};
+use super::{Command, Core, Event, Keys, SlotFlow};
 use crate::outbox::{Outbox, Peer};
 use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
 use crate::payload::Codec;
@@ -214,7 +215,15 @@ impl World {
     }
 
     pub fn route(&mut self, slot_id: u64, ingest_id: Option<u64>) {
-        self.order(Command::Route { slot_id, ingest_id });
+        self.order(Command::Route { slot_id, ingest_ids: ingest_id.into_iter().collect() });
+    }
+
+    pub fn layers(&mut self, slot_id: u64, ingest_ids: &[u64]) {
+        self.order(Command::Route { slot_id, ingest_ids: ingest_ids.to_vec() });
+    }
+
+    pub fn slot_flow(&self, slot_id: u64) -> SlotFlow {
+        self.core.snapshot(self.now_us).slots.into_iter().find(|slot| slot.slot_id == slot_id).expect("a slot")
     }
 
     /// `extensions`: a complete one-byte extension block or nothing.
