@@ -227,7 +227,7 @@ def test_viewers_in_every_thread_get_the_stream_and_its_repair() -> None:
         for _ in range(3):
             viewer = Peer(router, 100 + len(viewers), "AEAD_AES_128_GCM")
             router.add_slot(200 + len(viewers), viewer.transport_id, SLOT)
-            router.route(200 + len(viewers), 10)
+            router.route(200 + len(viewers), [10])
             viewers.append(viewer)
         for place in range(per_thread - 3 - (thread == 0)):
             transport_id = 1000 * (thread + 1) + place
@@ -266,7 +266,7 @@ def test_viewers_in_every_thread_get_the_stream_and_its_repair() -> None:
     second = Peer(router, 2, "AEAD_AES_128_GCM")
     router.add_ingest(11, 2, INGEST)
     for place in range(len(viewers)):
-        router.route(200 + place, 11)
+        router.route(200 + place, [11])
     second.check()
     second.send_rtp(0x1111, VP8_PT, 1, 1000, DELTA_FRAME)
     second.receive(is_pli)
