@@ -44,3 +44,11 @@ class MediaKeys:
     def ended_publication(self, publication_id: str) -> str:
         """Unix epoch ms: tokens to publish this that were made until then are refused."""
         return f"{self.prefix}media:ended_publication:{publication_id}"
+
+    def recording(self, lesson: str) -> str:
+        """JSON {state, reason, at_ms, bytes, segments, ends_ms, figures, recorder_id}, said once a second."""
+        return f"{self.prefix}media:recording:{lesson}"
+
+    def recorder(self, recorder_id: str) -> str:
+        """JSON {lessons, cpu_s, up_s, rss_kib}, gone soon after the recorder."""
+        return f"{self.prefix}media:recorder:{recorder_id}"
