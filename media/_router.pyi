@@ -49,6 +49,7 @@ class IngestParameters(TypedDict):
     extensions: HeaderExtensionIds
     nack: bool
     pli: bool
+    fir: NotRequired[bool]  # used to ask for key frames where PLI was not negotiated
     transport_cc: bool
 
 class SlotParameters(TypedDict):

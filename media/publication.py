@@ -109,6 +109,7 @@ def plan_ingests(offer: Offer) -> list[tuple[Media, str | None, IngestParameters
                 "extensions": line.extension_ids(),
                 "nack": line.has_feedback("nack"),
                 "pli": line.has_feedback("nack pli"),
+                "fir": line.has_feedback("ccm fir"),
                 "transport_cc": line.has_feedback("transport-cc") and "transport_cc" in line.extension_ids(),
             }
             if rid is not None:

@@ -45,8 +45,9 @@ EXTENSION_NAMES = {uri: name for name, uri in EXTENSION_URIS.items()}
 # RFC 8285 4.2: the one-byte form has ids 1..14, the only form the router writes.
 MAX_EXTENSION_ID = 14
 
-# `nack`: RFC 4585; `transport-cc`: draft-holmer-rmcat-transport-wide-cc-extensions-01. Only these are answered.
-SUPPORTED_FEEDBACK = ("nack", "nack pli", "transport-cc")
+# `nack`: RFC 4585; `ccm fir`: RFC 5104; `transport-cc`: draft-holmer-rmcat-transport-wide-cc-extensions-01. Only these
+# are answered, FIR where there is no PLI.
+SUPPORTED_FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Offers in: a tolerant reader of what encoders and browsers send, into `Offer`. Answers are in `sdp_answer.py`.
 
-Tolerant where real encoders differ (attributes at session level, no candidates, odd H.264 profiles, unknown lines,
-`group:LS`), strict where a mistake would cost a silent black picture (BUNDLE, rtcp-mux, ICE, fingerprint).
+Tolerant where real encoders differ (attributes at session level or on one line of the bundle only, no candidates, no
+mids, bundle-only lines, odd H.264 profiles, letter case, unknown lines, `group:LS`), strict where a mistake would cost
+a silent black picture (BUNDLE, rtcp-mux, ICE, fingerprint).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}\Z")  # RFC 8866 9 `token`, boun
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}\Z")  # RFC 8851 10; 16 bytes fit a one-byte header extension
 _ICE_UFRAG = re.compile(r"[!-~]{4,256}\Z")  # RFC 8839 5.4; some stacks use more than its ice-char
 _ICE_PWD = re.compile(r"[!-~]{22,256}\Z")
-_MEDIA_LINE = re.compile(r"([a-z]{1,16}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z/]{1,32}) (\S.*)\Z")
+_MEDIA_LINE = re.compile(r"([A-Za-z]{1,16}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z/]{1,32}) (\S.*)\Z")
 _HEX_PAIRS = re.compile(r"(?:[0-9A-Fa-f]{2}:)*[0-9A-Fa-f]{2}\Z")
 
 
@@ -61,6 +62,9 @@ class _Section:
     def all(self, name: str) -> list[str]:
         return self.attributes.get(name, [])
 
+    def has(self, name: str) -> bool:
+        return name in self.attributes
+
 
 def parse_offer_untrusted(data: bytes) -> Offer:
     """Reads an SDP offer (RFC 8866, RFC 3264) for one bundled transport.
@@ -72,31 +76,30 @@ def parse_offer_untrusted(data: bytes) -> Offer:
         raise MediaError("too_large", f"{len(data)} bytes, at most {MAX_SDP_BYTES}")
     session, sections = _split_untrusted(data)
     bundle = _bundle_of(session)
+    mids = _mids_of(sections)
     media: list[Media] = []
     for index, section in enumerate(sections):
-        media.append(_parse_media(index, section, session, bundle))
-    mids = [line.mid for line in media]
-    if len(set(mids)) != len(mids):
-        raise MediaError("bad_sdp", "two m-lines have the same mid")
+        media.append(_parse_media(index, section, session, mids[index], bundle))
 
     usable = [line for line in media if not line.rejected]
     if not usable:
         raise MediaError("no_media", "no m-line has a codec that this node forwards")
     if len(usable) > 1 and not all(line.bundled for line in usable):
         raise MediaError("no_bundle", "a=group:BUNDLE must name every audio and video m-line (RFC 8843)")
-    for line in usable:
-        if line.bundled or len(usable) == 1:
-            if "rtcp-mux" not in sections[line.index].attributes and "rtcp-mux" not in session.attributes:
-                raise MediaError("no_rtcp_mux", f"m-line {line.index} lacks a=rtcp-mux (RFC 5761)")
-    # RFC 8843 7.3: the transport is the one of the first m-line in the group; some encoders put it at session level.
-    tagged = sections[usable[0].index]
-    ufrag, pwd = _ice_of(tagged, session)
+    # RFC 8843 7.3: the transport is the one of the first m-line in the group. Some encoders put it at session level;
+    # where that line is one that we reject, it may be the only one that has it (bundle-only lines need none).
+    bundled = [sections[line.index] for line in media if line.bundled]
+    levels = [sections[usable[0].index], session, *bundled]
+    # One transport, so one answer to whether RTCP shares it: some encoders say it on the first line only.
+    if not any(level.has("rtcp-mux") or level.has("rtcp-mux-only") for level in levels):
+        raise MediaError("no_rtcp_mux", f"m-line {usable[0].index} lacks a=rtcp-mux (RFC 5761)")
+    ufrag, pwd = _ice_of(levels)
     return Offer(
         media=tuple(media),
         ice_ufrag=ufrag,
         ice_pwd=pwd,
-        fingerprints=_fingerprints_of(tagged, session),
-        setup=_setup_of(tagged, session),
+        fingerprints=_fingerprints_of(levels),
+        setup=_setup_of(levels),
     )
 
 
@@ -125,7 +128,7 @@ def _split_untrusted(data: bytes) -> tuple[_Section, list[_Section]]:
             sections.append(current)
         elif line[0] == "a":
             name, _, value = line[2:].partition(":")
-            current.attributes.setdefault(name.strip(), []).append(value.strip())
+            current.attributes.setdefault(name.strip().lower(), []).append(value.strip())
     if not sections:
         raise MediaError("no_media", "no m-line")
     return session, sections
@@ -135,23 +138,34 @@ def _bundle_of(session: _Section) -> frozenset[str]:
     # Other groups (group:LS is what lip-sync minded encoders send) say nothing about transports.
     for value in session.all("group"):
         semantics, *mids = value.split() or [""]
-        if semantics == "BUNDLE":
+        if semantics.upper() == "BUNDLE":
             return frozenset(mids)
     return frozenset()
 
 
-def _parse_media(index: int, section: _Section, session: _Section, bundle: frozenset[str]) -> Media:
+def _mids_of(sections: list[_Section]) -> list[str]:
+    """Each m-line's mid; a line without one is named by its place, as encoders without mids mean their BUNDLE."""
+    given = [section.first("mid") for section in sections]
+    named = [mid for mid in given if mid is not None]
+    if not all(_TOKEN.match(mid) for mid in named):
+        raise MediaError("bad_sdp", "a mid is malformed (RFC 5888 4)")
+    if len(set(named)) != len(named):
+        raise MediaError("bad_sdp", "two m-lines have the same mid")
+    return [
+        mid if mid is not None else next(name for name in (str(index), f"m{index}", f"m{index}x") if name not in named)
+        for index, mid in enumerate(given)
+    ]
+
+
+def _parse_media(index: int, section: _Section, session: _Section, mid: str, bundle: frozenset[str]) -> Media:
     match = _MEDIA_LINE.match(section.media_line)
     if match is None:
         raise MediaError("bad_sdp", f"m-line {index} is malformed")
-    kind, port, protocol, formats = match[1], int(match[2]), match[3], tuple(match[4].split())
-    mid = section.first("mid")
-    if mid is None:
-        mid = str(index)
-    elif not _TOKEN.match(mid):
-        raise MediaError("bad_sdp", f"the mid of m-line {index} is malformed")
+    kind, port, protocol, formats = match[1].lower(), int(match[2]), match[3], tuple(match[4].split())
+    if port == 0 and section.has("bundle-only") and mid in bundle:
+        port = 9  # RFC 8843 6: not refused, but usable inside the bundle only
     codecs: tuple[Codec, ...] = ()
-    if kind in (Kind.AUDIO, Kind.VIDEO) and "SAVP" in protocol:
+    if kind in (Kind.AUDIO, Kind.VIDEO) and "SAVP" in protocol.upper():
         attributes = (tuple(section.all(name)) for name in ("rtpmap", "fmtp", "rtcp-fb"))
         codecs = _codecs_of(Kind(kind), formats, *attributes)
     extensions = _extensions_of(section, session)
@@ -169,14 +183,14 @@ def _parse_media(index: int, section: _Section, session: _Section, bundle: froze
         ssrcs=_ssrcs_of(index, section),
         rids=rids,
         bundled=mid in bundle,
-        reduced_size_rtcp="rtcp-rsize" in section.attributes,
+        reduced_size_rtcp=section.has("rtcp-rsize"),
     )
 
 
 def _direction_of(section: _Section, session: _Section) -> Direction:
     for level in (section, session):
         for direction in Direction:
-            if direction.value in level.attributes:
+            if level.has(direction.value):
                 return direction
     return Direction.SENDRECV  # RFC 8866 6.7
 
@@ -200,7 +214,7 @@ def _codecs_of(
     feedback: dict[str, list[str]] = {}
     for value in feedbacks:
         number, _, what = value.partition(" ")
-        feedback.setdefault(number, []).append(" ".join(what.split()))
+        feedback.setdefault(number, []).append(" ".join(what.lower().split()))
 
     found: dict[int, Codec] = {}
     retransmits: dict[int, int] = {}
@@ -226,7 +240,7 @@ def _codecs_of(
             clock_rate_hz=clock_rate_hz,
             channels=channels,
             fmtp=fmtp.get(payload_type, ""),
-            feedback=tuple(item for item in SUPPORTED_FEEDBACK if item in offered),
+            feedback=_feedback_of(offered),
         )
     # The m-line's order is the offerer's preference (RFC 3264 5.1), not the order of its rtpmap lines.
     ordered = [found[number] for number in payload_types if number in found]
@@ -236,6 +250,12 @@ def _codecs_of(
             chosen[codec.name] = codec
     names = sorted(chosen, key=lambda name: name not in UNIVERSAL_CODECS)
     return tuple(_with_retransmission(chosen[name], retransmits) for name in names)
+
+
+def _feedback_of(offered: list[str]) -> tuple[str, ...]:
+    """FIR (RFC 5104) is taken only where there is no PLI: it asks for the same and costs a repetition counter."""
+    needless = {"ccm fir"} if "nack pli" in offered else set()
+    return tuple(item for item in SUPPORTED_FEEDBACK if item in offered and item not in needless)
 
 
 def _with_retransmission(codec: Codec, retransmits: dict[int, int]) -> Codec:
@@ -305,7 +325,9 @@ def _rids_of(index: int, section: _Section) -> tuple[str, ...]:
     fields = simulcast.split()
     for direction, streams in zip(fields[::2], fields[1::2], strict=False):
         if direction == "send":
-            rids = [stream.split(",")[0].removeprefix("~") for stream in streams.split(";")]
+            # Before RFC 8853 the list was preceded by `rid=`.
+            alternatives = streams.removeprefix("rid=").split(";")
+            rids = [alternative.split(",")[0].removeprefix("~") for alternative in alternatives]
             break
     else:
         return ()
@@ -338,17 +360,20 @@ def _ssrcs_of(index: int, section: _Section) -> tuple[tuple[int, int | None], ..
     return tuple(found.items())
 
 
-def _ice_of(tagged: _Section, session: _Section) -> tuple[str, str]:
-    ufrag = tagged.first("ice-ufrag") or session.first("ice-ufrag")
-    pwd = tagged.first("ice-pwd") or session.first("ice-pwd")
+def _first_of(levels: list[_Section], name: str) -> str | None:
+    return next((value for level in levels if (value := level.first(name))), None)
+
+
+def _ice_of(levels: list[_Section]) -> tuple[str, str]:
+    ufrag, pwd = _first_of(levels, "ice-ufrag"), _first_of(levels, "ice-pwd")
     if not ufrag or not pwd or not _ICE_UFRAG.match(ufrag) or not _ICE_PWD.match(pwd):
         raise MediaError("no_ice", "a=ice-ufrag (4 characters or more) and a=ice-pwd (22 or more) are needed")
     return ufrag, pwd
 
 
-def _fingerprints_of(tagged: _Section, session: _Section) -> tuple[tuple[str, str], ...]:
+def _fingerprints_of(levels: list[_Section]) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
-    for value in tagged.all("fingerprint") or session.all("fingerprint"):
+    for value in next((values for level in levels if (values := level.all("fingerprint"))), []):
         fields = value.split()
         if len(fields) != 2:
             raise MediaError("bad_sdp", "a=fingerprint is malformed (RFC 8122 5)")
@@ -364,8 +389,8 @@ def _fingerprints_of(tagged: _Section, session: _Section) -> tuple[tuple[str, st
     return tuple(found)
 
 
-def _setup_of(tagged: _Section, session: _Section) -> Setup:
-    value = tagged.first("setup") or session.first("setup") or Setup.ACTPASS.value
+def _setup_of(levels: list[_Section]) -> Setup:
+    value = (_first_of(levels, "setup") or Setup.ACTPASS.value).lower()
     try:
         return Setup(value)
     except ValueError:

@@ -102,6 +102,80 @@ def test_pyav_whip_wants_us_as_dtls_client() -> None:
     assert parsed.media[1].extensions == ()
 
 
+def test_bundle_only_lines_are_used_rfc_8843() -> None:
+    for name in ("gstreamer_1_22_publish.sdp", "gstreamer_1_22_play.sdp"):
+        parsed = offer(name)
+        assert b" 0 UDP/TLS/RTP/SAVPF" in load(name)
+        assert not any(line.rejected for line in parsed.media)
+        answer = write_answer(parsed, LOCAL, 1, 1)
+        assert answer.count(" 9 UDP/TLS/RTP/SAVPF") == 2 and " 0 UDP/TLS/RTP/SAVPF" not in answer
+
+
+def test_port_0_without_bundle_only_is_a_refusal_rfc_3264() -> None:
+    parsed = parse_offer_untrusted(edited("gstreamer_1_22_publish.sdp", ("a=bundle-only\r\n", "")))
+    assert [line.rejected for line in parsed.media] == [False, True]
+
+
+def test_rtcp_mux_on_one_line_of_the_bundle_is_enough() -> None:
+    head, tail = load("gstreamer_1_22_publish.sdp").decode().split("m=audio")
+    bare = tail.replace("a=rtcp-mux\r\n", "").replace("a=rtcp-mux-only\r\n", "")
+    assert len(plan_ingests(parse_offer_untrusted(f"{head}m=audio{bare}".encode()))) == 2
+
+
+def test_transport_attributes_may_stand_on_a_line_that_is_rejected() -> None:
+    """A data channel first: it is refused, and alone it has what the bundle-only lines after it go without."""
+    text = load("chromium_156_publish.sdp").decode()
+    transport = [line for line in text.split("\r\n") if line.startswith(("a=ice-", "a=fingerprint", "a=setup"))]
+    bare = "\r\n".join(line for line in text.split("\r\n") if line not in transport)
+    channel = ["m=application 9 UDP/DTLS/SCTP webrtc-datachannel", "c=IN IP4 0.0.0.0", *transport[:5], "a=mid:data", ""]
+    place = bare.index("m=audio")
+    whole = (bare[:place] + "\r\n".join(channel) + bare[place:]).replace("BUNDLE 0 1", "BUNDLE data 0 1")
+    parsed = parse_offer_untrusted(whole.encode())
+    original = offer("chromium_156_publish.sdp")
+    assert parsed.ice_ufrag == original.ice_ufrag and parsed.fingerprints == original.fingerprints
+    assert [line.rejected for line in parsed.media] == [True, False, False]
+    assert "a=group:BUNDLE 0 1\r\n" in write_answer(parsed, LOCAL, 1, 1)
+
+
+def test_lines_without_mid_are_named_by_their_place() -> None:
+    parsed = parse_offer_untrusted(edited("obs_30_publish_shaped.sdp", ("a=mid:0\n", ""), ("a=mid:1\n", "")))
+    assert [line.mid for line in parsed.media] == ["0", "1"] and all(line.bundled for line in parsed.media)
+    taken = parse_offer_untrusted(
+        edited("obs_30_publish_shaped.sdp", ("a=mid:0\n", "a=mid:x\n"), ("a=mid:1\n", ""), ("BUNDLE 0", "BUNDLE x"))
+    )
+    assert [line.mid for line in taken.media] == ["x", "1"]
+
+
+def test_setup_active_leaves_us_passive_rfc_5763() -> None:
+    parsed = parse_offer_untrusted(edited("obs_30_publish_shaped.sdp", ("a=setup:actpass", "a=setup:ACTIVE")))
+    assert parsed.setup is Setup.ACTIVE and parsed.we_are_dtls_server
+
+
+def test_letter_case_does_not_matter_where_stacks_differ() -> None:
+    text = load("gstreamer_1_22_publish.sdp").decode()
+    shouted = text.replace("VP8/90000", "vp8/90000").replace("nack pli", "NACK PLI").replace("a=rtpmap", "a=RTPMAP")
+    shouted = shouted.replace("UDP/TLS/RTP/SAVPF", "udp/tls/rtp/savpf").replace("m=video", "m=Video")
+    parsed, plain = parse_offer_untrusted(shouted.encode()), offer("gstreamer_1_22_publish.sdp")
+    assert [codec.feedback for line in parsed.media for codec in line.codecs] == [
+        codec.feedback for line in plain.media for codec in line.codecs
+    ]
+
+
+def test_fir_is_taken_where_there_is_no_pli_rfc_5104() -> None:
+    video = offer("gstreamer_1_22_publish.sdp").media[0]
+    assert video.has_feedback("nack pli") and not video.has_feedback("ccm fir")
+    parsed = parse_offer_untrusted(edited("gstreamer_1_22_publish.sdp", ("a=rtcp-fb:96 nack pli\r\n", "")))
+    video_ingest = next(parameters for _, _, parameters in plan_ingests(parsed) if parameters["kind"] == "video")
+    assert (video_ingest["pli"], video_ingest["fir"]) == (False, True)
+    answer = write_answer(parsed, LOCAL, 1, 1)
+    assert "a=rtcp-fb:96 ccm fir\r\n" in answer and "nack pli" not in answer
+
+
+def test_simulcast_as_written_before_rfc_8853() -> None:
+    old = edited("wrtc_0_9_publish.sdp", ("a=simulcast:send l;h", "a=simulcast: send rid=l;h"))
+    assert parse_offer_untrusted(old).media[1].rids == ("l", "h")
+
+
 def test_session_level_ice_and_dtls_are_taken() -> None:
     parsed = offer("obs_30_publish_shaped.sdp")
     assert (parsed.ice_ufrag, parsed.fingerprints[0][0]) == ("Qz7f", "sha-256")

@@ -127,6 +127,7 @@ fn run(viewers: u64, seconds: u64, threads: usize) {
             extensions: ExtensionIds::default(),
             nack: kind == Kind::Video,
             pli: true,
+            fir: false,
             transport_cc: false,
         });
         router.order(Command::AddIngest { ingest_id, transport_id: 1, parameters });

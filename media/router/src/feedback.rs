@@ -98,11 +98,13 @@ fn chunks(symbols: &[u8], body: &mut Vec<u8>) {
     }
 }
 
-/// Key-frame requests of many viewers folded into few PLIs to the publisher.
+/// Key-frame requests of many viewers folded into few PLIs (or FIRs) to the publisher.
 #[derive(Debug, Default, Clone)]
 pub struct KeyframeRequest {
     wanted: bool,
     last_us: Option<u64>,
+    number: u8,
+    repeats: bool,
 }
 
 impl KeyframeRequest {
@@ -117,17 +119,27 @@ impl KeyframeRequest {
     pub fn want_now(&mut self) {
         self.wanted = true;
         self.last_us = None;
+        self.repeats = false;
     }
 
     /// A key frame came that began after the last request went out.
     pub fn satisfied(&mut self) {
         self.wanted = false;
+        self.repeats = false;
+    }
+
+    /// The command's sequence number for a FIR: a repetition of one that was not obeyed yet keeps it (RFC 5104 4.3.1.1).
+    pub fn number(&self) -> u8 {
+        self.number
     }
 
     pub fn due(&mut self, now_us: u64) -> bool {
         let due = self.wanted && self.last_us.is_none_or(|last| now_us >= last + Self::INTERVAL_US);
         if due {
             self.last_us = Some(now_us);
+            if !std::mem::replace(&mut self.repeats, true) {
+                self.number = self.number.wrapping_add(1);
+            }
         }
         due
     }

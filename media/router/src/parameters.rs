@@ -57,6 +57,8 @@ pub struct IngestParameters {
     pub extensions: ExtensionIds,
     pub nack: bool,
     pub pli: bool,
+    /// FIR was negotiated (RFC 5104 4.3.1); used where PLI was not.
+    pub fir: bool,
     pub transport_cc: bool,
 }
 

@@ -250,6 +250,7 @@ impl Router {
             extensions: extensions(parameters)?,
             nack: required(parameters, "nack")?,
             pli: required(parameters, "pli")?,
+            fir: optional(parameters, "fir")?.unwrap_or(false),
             transport_cc: required(parameters, "transport_cc")?,
         });
         self.order(py, Command::AddIngest { ingest_id, transport_id, parameters })

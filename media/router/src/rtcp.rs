@@ -263,6 +263,16 @@ impl Compound {
         self.close(at);
     }
 
+    /// For encoders that know no PLI. `number` tells a new command from a repeated one.
+    pub fn fir(&mut self, sender_ssrc: u32, media_ssrc: u32, number: u8) {
+        let at = self.open(FMT_FIR, PSFB);
+        self.put32(sender_ssrc);
+        self.put32(0); // RFC 5104 4.3.1.2: each entry names its source instead
+        self.put32(media_ssrc);
+        self.put32(u32::from(number) << 24);
+        self.close(at);
+    }
+
     /// Transport-wide feedback whose body (from the base sequence number on) `feedback::TransportCc` encoded.
     pub fn transport_cc(&mut self, sender_ssrc: u32, media_ssrc: u32, body: &[u8]) {
         let at = self.open(FMT_TRANSPORT_CC, RTPFB);

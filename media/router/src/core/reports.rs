@@ -182,7 +182,7 @@ impl Core {
                 }
                 continue;
             }
-            let (Some(ssrc), true) = (ingest.ssrc, ingest.parameters.pli) else { continue };
+            let (Some(ssrc), true) = (ingest.ssrc, ingest.parameters.pli || ingest.parameters.fir) else { continue };
             let Some(transport) = self.transports.get_mut(ingest.transport) else { continue };
             let silent = ingest.last_packet_us.is_none_or(|last| now_us > last + SILENT_US);
             if silent || transport.tx.is_none() || transport.remote.is_none() || !ingest.keyframe_request.due(now_us) {
@@ -191,7 +191,11 @@ impl Core {
             ingest.plis_sent += 1;
             self.counters.inc(Counter::PlisOut);
             self.compound.clear();
-            self.compound.pli(transport.report_ssrc, ssrc);
+            if ingest.parameters.pli {
+                self.compound.pli(transport.report_ssrc, ssrc);
+            } else {
+                self.compound.fir(transport.report_ssrc, ssrc, ingest.keyframe_request.number());
+            }
             send_compound(transport, &self.compound, outbox, &mut self.counters);
         }
     }

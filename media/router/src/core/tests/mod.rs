@@ -72,6 +72,8 @@ pub struct World {
     pub media: HashMap<u16, Vec<Got>>,
     pub reports: HashMap<u16, Vec<Item>>,
     pub raw: HashMap<u16, Vec<Vec<u8>>>,
+    /// The same reports as `reports`, unread, from everyone to everyone.
+    pub rtcp_bytes: Vec<Vec<u8>>,
     /// Ports behind which another router is: all that goes there is kept as it is, in `raw`.
     pub far: HashSet<u16>,
     pub events: Vec<Event>,
@@ -91,6 +93,7 @@ impl World {
             media: HashMap::new(),
             reports: HashMap::new(),
             raw: HashMap::new(),
+            rtcp_bytes: Vec::new(),
             far: HashSet::new(),
             events: Vec::new(),
             sealed: HashMap::new(),
@@ -143,6 +146,7 @@ impl World {
             let Some(receiver) = self.receivers.get_mut(&port) else { continue };
             if (192..=223).contains(&datagram[1]) {
                 let len = receiver.unprotect_rtcp_untrusted(&mut datagram).expect("authentic report");
+                self.rtcp_bytes.push(datagram[..len].to_vec());
                 let items = self.reports.entry(port).or_default();
                 read_untrusted(&datagram[..len], |item| items.push(item)).expect("well-formed report");
                 continue;
@@ -330,6 +334,7 @@ pub fn publishing(kind: Kind, mid: &str, ssrc: Option<u32>) -> IngestParameters 
         extensions: ExtensionIds { mid: Some(1), transport_cc: Some(2), ..ExtensionIds::default() },
         nack: true,
         pli: true,
+        fir: false,
         transport_cc: true,
     }
 }

@@ -240,3 +240,28 @@ proptest! {
         }
     }
 }
+
+/// An encoder that offered FIR alone is asked by FIR (RFC 5104 4.3.1): the same number until it obeys, then the next.
+#[test]
+fn an_encoder_without_pli_is_asked_by_fir() {
+    let mut world = World::new();
+    world.join(1000);
+    let parameters = IngestParameters { pli: false, fir: true, ..publishing(Kind::Video, "v", Some(11)) };
+    world.ingest(1, 1000, parameters);
+    world.rtp(1000, &vp8(11, 1, 0, true));
+    let asked = |world: &mut World| {
+        let raw = std::mem::take(&mut world.rtcp_bytes);
+        let firs = raw.iter().filter(|bytes| bytes[1] == 206 && bytes[0] & 0x1f == 4);
+        firs.map(|bytes| (bytes[12..16].to_vec(), bytes[16])).collect::<Vec<_>>()
+    };
+    world.order(Command::RequestKeyframe { ingest_id: 1 });
+    world.pass_ms(500);
+    let source = 11u32.to_be_bytes().to_vec();
+    assert_eq!(asked(&mut world), [(source.clone(), 1), (source.clone(), 1)]);
+    world.rtp(1000, &vp8(11, 2, 3000, true));
+    world.pass_ms(500);
+    assert_eq!(asked(&mut world), []);
+    world.order(Command::Tap { ingest_id: 1, tap_id: 7, deadline_us: 5_000_000 });
+    world.rtp(1000, &vp8(11, 3, 6000, false));
+    assert_eq!(asked(&mut world), [(source, 2)]);
+}
