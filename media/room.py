@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 # Rooms whose routes are remembered; the oldest are forgotten. A lesson is one room, and fresh tokens carry its routes.
 MAX_ROOMS = 2000
+# A token made this much later than a room's word may still have been written by someone who had not heard of it:
+# clocks of web nodes differ, and a token is signed a moment after what it says was looked up.
+TOKEN_SLACK_MS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,10 @@ class RoomSource:
 class RoomRoute:
     source: RoomSource
     told_at_ms: int
+
+    def outranks(self, told_at_ms: int) -> bool:
+        """Whether it holds against what a token, or a word to one viewer, said at that time."""
+        return told_at_ms <= self.told_at_ms + TOKEN_SLACK_MS
 
 
 class Rooms:

@@ -156,7 +156,7 @@ class MediaRouter:
             self.end(earlier, "replaced")
         routes = self._rooms.routes(claims.room, (slot.name for slot in slots))
         for slot in slots:
-            if (route := routes.get(slot.name)) is not None and route.told_at_ms >= slot.told_at_ms:
+            if (route := routes.get(slot.name)) is not None and route.outranks(slot.told_at_ms):
                 slot.source, slot.told_at_ms = route.source.for_holder(claims.holder), route.told_at_ms
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
         transport = self._transport(session_id, offer)
@@ -289,7 +289,7 @@ class MediaRouter:
         turned = 0
         for name, route in news.items():
             slot = subscription.slots.get(name)
-            if slot is not None and slot.told_at_ms <= route.told_at_ms:
+            if slot is not None and route.outranks(slot.told_at_ms):
                 self._turn(slot, route.source.for_holder(subscription.claims.holder), route.told_at_ms)
                 turned += 1
         return turned

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 import classroom
 from media import MediaError
 from signaling.feed import Feeds, addressed
+from signaling.floor import Floor, stage_facts, stage_of
 from signaling.grants import grant
 from signaling.lesson_namespace import Call, LessonNamespace, Window
 from signaling.protocol import (
@@ -54,6 +55,7 @@ class Entrance:
         feeds: Feeds,
         presence: Presence,
         namespace: LessonNamespace,
+        floor: Floor,
     ) -> None:
         self._context = context
         self._seats = seats
@@ -61,6 +63,7 @@ class Entrance:
         self._feeds = feeds
         self._presence = presence
         self._namespace = namespace
+        self._floor = floor
         self._attaching: set[asyncio.Task[None]] = set()
         namespace.left = self.gone
 
@@ -107,8 +110,9 @@ class Entrance:
         if you is None:
             mine = [p for p in participants if p.person_id == actor.person_id]
             you = mine[0] if mine else Participant(person_id=actor.person_id, name=actor.name, role=role)
+        stage = await stage_of(self._floor, payload.lesson_id)
         try:
-            media = await grant(context, seat, lesson, role, window.wall_slots)
+            media = await grant(context, seat, lesson, role, window.wall_slots, stage)
         except MediaError as error:
             # The class goes on without pictures; the page asks again with `media.renew`.
             log.warning("joined without media", lesson=payload.lesson_id, reason=error.code)
@@ -126,6 +130,7 @@ class Entrance:
             open_ping=OpenPing.model_validate(snapshot.open_ping) if snapshot.open_ping else None,
             open_quiz=OpenQuiz.model_validate(snapshot.open_quiz) if snapshot.open_quiz else None,
             credit=CreditStrip.model_validate(snapshot.credit) if snapshot.credit else None,
+            stage=stage_facts(stage),
             missed=missed,
         )
 
@@ -156,6 +161,7 @@ class Entrance:
         await self.gone(window, "left")
         window.seat = window.lesson = window.role = None
         if seat is not None:
+            await self._floor.gone(seat.lesson_id, seat.person_id)
             await self._seats.leave(seat)
 
     async def gone(self, window: Window, reason: str) -> None:
@@ -173,7 +179,8 @@ class Entrance:
         seat, lesson, role = window.sitting()
         now = await classroom.access_lesson(self._context.record, window.actor, lesson.lesson_id)
         window.lesson = now
-        return await grant(self._context, seat, now, role, window.wall_slots)
+        stage = await stage_of(self._floor, lesson.lesson_id)
+        return await grant(self._context, seat, now, role, window.wall_slots, stage)
 
 
 def _role_here(lesson: LessonView, wanted: Role | None) -> Role:

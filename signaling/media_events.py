@@ -11,6 +11,7 @@ from signaling.event_log import entries_of
 if TYPE_CHECKING:
     from signaling.conductors import Conductors
     from signaling.context import Context
+    from signaling.floor import Floor
 
 STREAM = "media:events"
 BLOCK_MS = 1000
@@ -18,11 +19,15 @@ OF_INTEREST = frozenset({b"publication_started", b"publication_ended", b"node_st
 
 
 class MediaEvents:
-    """Only a hint: whatever is missed here the conductor sees when it samples the nodes a second later."""
+    """Only a hint: whatever is missed here the conductor sees when it samples the nodes a second later.
 
-    def __init__(self, context: Context, conductors: Conductors) -> None:
+    Who speaks is told here alone; a word that was missed is made good by the next one of that person.
+    """
+
+    def __init__(self, context: Context, conductors: Conductors, floor: Floor) -> None:
         self._context = context
         self._conductors = conductors
+        self._floor = floor
 
     async def run(self) -> None:
         """For ever; an error is the caller's to log and retry."""
@@ -40,3 +45,6 @@ class MediaEvents:
             rooms = {f.get(b"room", b"").decode() for _, f in entries if f.get(b"type") in OF_INTEREST}
             for lesson_id in rooms:
                 self._conductors.wake(lesson_id)
+            for entry_id, fields in entries:
+                told = [fields.get(name, b"").decode() for name in (b"type", b"id", b"holder", b"room", b"reason")]
+                await self._floor.heard(entry_id.decode(), *told)

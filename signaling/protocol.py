@@ -37,6 +37,8 @@ class ErrorCode(StrEnum):
     TOO_FAST = "too_fast"
     MEDIA_UNAVAILABLE = "media_unavailable"
     TRY_AGAIN = "try_again"
+    FLOOR_FULL = "floor_full"
+    NO_HAND = "no_hand"
 
 
 class Role(StrEnum):
@@ -81,6 +83,26 @@ class Participant(Payload):
     credited_s: int = 0
     alarm: str | None = None  # reason code when a proctor should look: face_mismatch, no_face, ping_missed, ...
     publication_id: str | None = None
+
+
+class Guest(Payload):
+    """A learner who has the floor. `muted`: the microphone was taken, until the floor is granted anew."""
+
+    person_id: str
+    name: str
+    voice: str  # the slot of everyone's subscription that carries the voice
+    granted_at_ms: int
+    muted: bool = False
+
+
+class Stage(Payload):
+    """Who speaks in class beside the instructor, and who is heard right now."""
+
+    guests: list[Guest] = []
+    speaking: list[str] = []  # person ids
+    dominant: str | None = None  # of those who speak, the one to look at
+    shown: str | None = None  # the guest in the `guest` slot
+    version_ms: int = 0  # grows with every change: an older one that comes late is nothing
 
 
 class ProfileFacts(Payload):
@@ -209,12 +231,15 @@ class Joined(Payload):
     participants: list[Participant]
     seq: int  # of the newest event in this snapshot
     server_ms: int
-    publish: list[MediaGrant]  # learner: [camera]; instructor: [lecture (camera + microphone), screen]
+    publish: list[
+        MediaGrant
+    ]  # learner: [camera, with the floor also voice]; instructor: [lecture (camera + microphone), screen]
     play: MediaGrant | None
     chat: list[ChatMessage]
     open_ping: OpenPing | None
     open_quiz: OpenQuiz | None
     credit: CreditStrip | None
+    stage: Stage
     missed: list[Envelope]  # everything after `since`, oldest first; empty when `since` is None
 
 
@@ -283,6 +308,12 @@ class NoticeSend(Payload):
     text: Annotated[str, Field(min_length=1, max_length=300)]
 
 
+class FloorPerson(Payload):
+    """The learner whose floor is granted, taken, or whose microphone is taken."""
+
+    person_id: str
+
+
 class MediaGrants(Payload):
     publish: list[MediaGrant]
     play: MediaGrant | None
@@ -317,6 +348,12 @@ CALLS: dict[str, tuple[type[Payload], type[Payload]]] = {
     "check.demand": (CheckDemand, CheckDemanded),
     "notice.send": (NoticeSend, Nothing),
     "wall.show": (WallShow, WallShown),
+    # the floor: granted and taken by the instructor, muted by proctors too, given back by the guest
+    "floor.grant": (FloorPerson, Stage),
+    "floor.take": (FloorPerson, Stage),
+    "floor.mute": (FloorPerson, Stage),
+    "floor.mute_all": (Nothing, Stage),
+    "floor.leave": (Nothing, Stage),
 }
 
 
@@ -406,6 +443,23 @@ class SlotsChanged(Payload):
     slots: dict[str, str | None]
 
 
+class StageChanged(Payload):
+    """The floor was granted, taken, given back, or microphones were taken; `by` whom and from whom."""
+
+    stage: Stage
+    act: Literal["granted", "taken", "left", "muted", "muted_all", "gone"]
+    person_id: str | None  # None: everyone
+    by: str
+
+
+class StageSpeaking(Payload):
+    """Someone began or stopped to speak."""
+
+    person_id: str
+    speaking: bool
+    stage: Stage
+
+
 class CreditChanged(Payload):
     credit: CreditStrip
 
@@ -434,6 +488,8 @@ TELLS: dict[str, type[Payload]] = {
     "check.result": CheckResult,
     "notice.posted": NoticePosted,
     "slots.changed": SlotsChanged,
+    "stage.changed": StageChanged,
+    "stage.speaking": StageSpeaking,
     "credit.changed": CreditChanged,
     "fault.recorded": FaultRecorded,
 }

@@ -18,6 +18,14 @@ SENTENCES: dict[ErrorCode, tuple[str, str]] = {
     ErrorCode.TOO_LATE: ("已超过时限。", "The time for this is over."),
     ErrorCode.TOO_FAST: ("操作过于频繁，请稍候。", "Too many requests; please wait a moment."),
     ErrorCode.MEDIA_UNAVAILABLE: ("媒体服务暂不可用，正在恢复。", "The media server is away; it is being restored."),
+    ErrorCode.FLOOR_FULL: (
+        "已有三位学员在发言，请先收回一位的发言。",
+        "Three learners have the floor already; take one back first.",
+    ),
+    ErrorCode.NO_HAND: (
+        "该学员没有举手，或已放下。",
+        "This learner has not raised a hand, or has lowered it.",
+    ),
     ErrorCode.TRY_AGAIN: ("服务暂时繁忙，请重试。", "The server could not do it just now; please try again."),
 }
 

@@ -14,6 +14,7 @@ from signaling.entrance import Entrance
 from signaling.event_log import EventLog
 from signaling.face_checks import FaceChecks
 from signaling.feed import Feeds
+from signaling.floor import Floor
 from signaling.lesson_namespace import LessonNamespace
 from signaling.media_events import MediaEvents
 from signaling.participation import Participation
@@ -55,14 +56,16 @@ class LiveServer:
         self.presence = Presence(context)
         self.face_checks = FaceChecks(context)
         self.conductors = Conductors(context, self.presence, self.face_checks, self.event_log)
-        self._media_events = MediaEvents(context, self.conductors)
+        self.floor = Floor(context, self.event_log, self.presence, self.conductors)
+        self._media_events = MediaEvents(context, self.conductors, self.floor)
         self._relay = Relay(context, self.event_log)
         self._loops = Loops()
         for part in (
-            Entrance(context, self.seats, self.event_log, self.feeds, self.presence, self.namespace),
+            Entrance(context, self.seats, self.event_log, self.feeds, self.presence, self.namespace, self.floor),
             Participation(context, self.seats),
             Studio(context, self.conductors),
             Wall(context, self.face_checks, self.event_log),
+            self.floor,
         ):
             self.namespace.calls.update(part.calls())
         self.presence.own_seats = self.namespace.sitting
@@ -81,6 +84,7 @@ class LiveServer:
         self._loops.start("presence", self.presence.run)
         self._loops.start("conductors", self.conductors.run)
         self._loops.start("media events", self._media_events.run)
+        self._loops.start("floor", self.floor.keep)
         self._loops.start("face checks", self.face_checks.run)
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from media.errors import MediaError
 from media.keys import MediaKeys
-from media.room import Rooms, RoomSource
+from media.room import TOKEN_SLACK_MS, Rooms, RoomSource
 from media.tokens import SlotClaim
 
 # One m-line: aiortc overlooks our candidates when a second m-line of the same kind follows.
@@ -81,7 +81,7 @@ async def test_a_room_hears_a_guest_at_one_word_whoever_comes_later_too(
         [SlotClaim("voice0", "audio", name)],
         ("audio",),
         room=room,
-        now_ms=now_ms() + 1000,
+        now_ms=now_ms() + 2 * TOKEN_SLACK_MS,
     )
     await eventually(lambda: _all(voice_packets, 20, fresh))
 

@@ -5,7 +5,7 @@ export const ENVELOPE_EVENT = "event";
 export const SEAT_ENDED_EVENT = "seat.ended";
 
 /** Stable codes of refused calls; the sentences are in `signaling/sentences.py`, in Chinese and English. */
-export const ERROR_CODE_VALUES = ["sign_in_required", "not_found", "bad_payload", "wrong_state", "seat_taken", "consent_required", "face_required", "too_late", "too_fast", "media_unavailable", "try_again"] as const;
+export const ERROR_CODE_VALUES = ["sign_in_required", "not_found", "bad_payload", "wrong_state", "seat_taken", "consent_required", "face_required", "too_late", "too_fast", "media_unavailable", "try_again", "floor_full", "no_hand"] as const;
 export type ErrorCode = (typeof ERROR_CODE_VALUES)[number];
 
 export const ROLE_VALUES = ["learner", "instructor", "proctor", "organiser"] as const;
@@ -31,6 +31,24 @@ export interface Participant {
   credited_s: number;
   alarm: string | null;
   publication_id: string | null;
+}
+
+/** A learner who has the floor. `muted`: the microphone was taken, until the floor is granted anew. */
+export interface Guest {
+  person_id: string;
+  name: string;
+  voice: string;
+  granted_at_ms: number;
+  muted: boolean;
+}
+
+/** Who speaks in class beside the instructor, and who is heard right now. */
+export interface Stage {
+  guests: Guest[];
+  speaking: string[];
+  dominant: string | null;
+  shown: string | null;
+  version_ms: number;
 }
 
 /** The numbers of the rule profile that people see; already scaled by `clock_factor`. */
@@ -154,6 +172,7 @@ export interface Joined {
   open_ping: OpenPing | null;
   open_quiz: OpenQuiz | null;
   credit: CreditStrip | null;
+  stage: Stage;
   missed: Envelope[];
 }
 
@@ -217,6 +236,11 @@ export interface CheckDemanded {
 export interface NoticeSend {
   person_id: string | null;
   text: string;
+}
+
+/** The learner whose floor is granted, taken, or whose microphone is taken. */
+export interface FloorPerson {
+  person_id: string;
 }
 
 export interface MediaGrants {
@@ -312,6 +336,21 @@ export interface SlotsChanged {
   slots: Record<string, string | null>;
 }
 
+/** The floor was granted, taken, given back, or microphones were taken; `by` whom and from whom. */
+export interface StageChanged {
+  stage: Stage;
+  act: "granted" | "taken" | "left" | "muted" | "muted_all" | "gone";
+  person_id: string | null;
+  by: string;
+}
+
+/** Someone began or stopped to speak. */
+export interface StageSpeaking {
+  person_id: string;
+  speaking: boolean;
+  stage: Stage;
+}
+
 export interface CreditChanged {
   credit: CreditStrip;
 }
@@ -349,6 +388,11 @@ export interface Calls {
   "check.demand": { payload: CheckDemand; result: CheckDemanded };
   "notice.send": { payload: NoticeSend; result: Nothing };
   "wall.show": { payload: WallShow; result: WallShown };
+  "floor.grant": { payload: FloorPerson; result: Stage };
+  "floor.take": { payload: FloorPerson; result: Stage };
+  "floor.mute": { payload: FloorPerson; result: Stage };
+  "floor.mute_all": { payload: Nothing; result: Stage };
+  "floor.leave": { payload: Nothing; result: Stage };
 }
 export type CallName = keyof Calls;
 
@@ -368,6 +412,8 @@ export interface Tells {
   "check.result": CheckResult;
   "notice.posted": NoticePosted;
   "slots.changed": SlotsChanged;
+  "stage.changed": StageChanged;
+  "stage.speaking": StageSpeaking;
   "credit.changed": CreditChanged;
   "fault.recorded": FaultRecorded;
 }

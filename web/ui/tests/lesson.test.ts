@@ -51,6 +51,17 @@ describe('the lesson as a fold over its envelopes', () => {
     expect(view.ping?.ping_id).toBe('new')
   })
 
+  it('keeps the newest stage, in whatever order it is told', () => {
+    const guest = { person_id: 'other', name: 'o', voice: 'voice0', granted_at_ms: NOW_MS, muted: false }
+    const stage = { guests: [guest], speaking: ['other'], dominant: 'other', shown: 'other', version_ms: 7 }
+    applyEnvelope(view, envelope(11, 'stage.speaking', { person_id: 'other', speaking: true, stage }))
+    expect(view.stage.dominant).toBe('other')
+    applyEnvelope(view, envelope(12, 'stage.changed', { stage: { ...stage, guests: [], version_ms: 5 }, act: 'granted', person_id: 'other', by: 'i' }))
+    expect(view.stage.guests).toEqual([guest])
+    applyEnvelope(view, envelope(13, 'stage.changed', { stage: { ...stage, guests: [], version_ms: 9 }, act: 'taken', person_id: 'other', by: 'i' }))
+    expect(view.stage.guests).toEqual([])
+  })
+
   it('keeps one’s own quiz result when everyone’s copy follows', () => {
     const item = { question_id: 'q', text: 'q', options: ['a'], correct: [0], chosen: [0], right: true, explanation: '' }
     applyEnvelope(view, envelope(11, 'quiz.closed', { quiz_id: 'z', hour_index: 0, score: 100, items: [item], mean_score: null }, 'person:me'))

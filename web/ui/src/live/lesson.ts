@@ -17,6 +17,7 @@ import type {
   Participant,
   QuizClosed,
   QuizProgress,
+  Stage,
 } from '../protocol'
 
 export interface Notice extends NoticePosted {
@@ -62,6 +63,8 @@ export interface LessonView {
   faults: (FaultRecorded & { seq: number })[]
   alarms: Alarm[]
   slots: Record<string, Record<string, string | null>>
+  /** Who has the floor beside the instructor, and who is heard. */
+  stage: Stage
 }
 
 const KEPT_CHAT = 500
@@ -87,6 +90,7 @@ export function emptyLesson(): LessonView {
     faults: [],
     alarms: [],
     slots: {},
+    stage: { guests: [], speaking: [], dominant: null, shown: null, version_ms: 0 },
   }
 }
 
@@ -101,6 +105,7 @@ export function applyJoined(view: LessonView, joined: Joined): void {
   view.ping = joined.open_ping
   view.quiz = joined.open_quiz
   if (joined.credit) view.credit = joined.credit
+  view.stage = joined.stage
   for (const participant of joined.participants) {
     if (participant.alarm) noteAlarm(view, participant, joined.seq, participant.last_check_at_ms ?? joined.server_ms)
   }
@@ -168,6 +173,11 @@ export function applyEnvelope(view: LessonView, envelope: Envelope): boolean {
       break
     case 'slots.changed':
       view.slots[envelope.data.subscription_id] = { ...view.slots[envelope.data.subscription_id], ...envelope.data.slots }
+      break
+    case 'stage.changed':
+    case 'stage.speaking':
+      // Two web nodes may tell in another order than they changed it.
+      if (envelope.data.stage.version_ms > view.stage.version_ms) view.stage = envelope.data.stage
       break
     case 'credit.changed':
       if (envelope.data.credit.person_id === view.you?.person_id) view.credit = envelope.data.credit

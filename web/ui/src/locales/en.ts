@@ -560,6 +560,8 @@ const en: Messages = {
     consent_required: 'Face consent is needed first.',
     face_required: 'Please enrol your face first.',
     too_late: 'It is already closed.',
+    floor_full: 'Three learners have the floor already. Take one back first.',
+    no_hand: 'This learner has not raised a hand, or has lowered it.',
     too_fast: 'Too fast. Wait a moment and try again.',
     media_unavailable: 'The media service is away for a moment and recovers by itself. Please wait.',
     try_again: 'The server is busy. Please try once more.',

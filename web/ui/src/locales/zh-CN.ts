@@ -558,6 +558,8 @@ const zh = {
     consent_required: '需要先完成人脸信息授权。',
     face_required: '需要先登记人脸。',
     too_late: '已经截止。',
+    floor_full: '已有三位学员在发言，请先收回一位的发言。',
+    no_hand: '该学员没有举手，或已把手放下。',
     too_fast: '操作太快了，请稍等片刻再试。',
     media_unavailable: '媒体服务暂时不可用，正在自动恢复，请稍候。',
     try_again: '服务器正忙，请再试一次。',
