@@ -18,7 +18,8 @@ import httpx
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from media.errors import WORDINGS, MediaError
+from media.control_call import call
+from media.errors import MediaError
 from media.frame import EncodedFrame
 from media.keys import ENDED_TTL_S, NODE_TTL_MS, MediaKeys
 from media.placement import choose
@@ -207,30 +208,11 @@ class MediaControl:
     async def _ask(
         self, node: NodeInfo, method: str, path: str, body: dict[str, Any] | None = None, extra_s: float = 0.0
     ) -> dict[str, Any]:
+        timeout_s = REQUEST_TIMEOUT_S + extra_s
         try:
-            response = await self._http.request(
-                method,
-                f"{node.control_url}/control/{path}",
-                json=body,
-                headers={"Authorization": f"Bearer {self._secret}"},
-                timeout=REQUEST_TIMEOUT_S + extra_s,
-            )
-        except httpx.HTTPError as error:
-            self._nodes_until = 0.0
-            self._mute[node.node_id] = node.beat_ms
-            raise MediaError("no_node", f"{node.node_id}: {type(error).__name__}") from error
-        return _answer(response)
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    try:
-        answer = response.json()
-    except ValueError:
-        raise MediaError("control_refused", f"HTTP {response.status_code}, not JSON") from None
-    if response.is_success and isinstance(answer, dict):
-        return answer
-    error = answer.get("error", {}) if isinstance(answer, dict) else {}
-    code = str(error.get("code"))
-    if code in WORDINGS:
-        raise MediaError(code, str(error.get("detail", "")))
-    raise MediaError("control_refused", f"HTTP {response.status_code} {code}")
+            return await call(self._http, self._secret, node.control_url, method, path, body, timeout_s)
+        except MediaError as error:
+            if error.code == "no_node":
+                self._nodes_until = 0.0
+                self._mute[node.node_id] = node.beat_ms
+            raise

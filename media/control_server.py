@@ -10,10 +10,12 @@ from typing import Any
 from quart import Blueprint, Response, jsonify, request
 
 from media.errors import MediaError
+from media.link import Terms
 from media.room import RoomSource
 from media.session_http import Desk, bearer_token, error_response
 from media.stats import RouterStats
 from media.tokens import valid_height, valid_name
+from media.trunks import read_wish_untrusted
 
 MIN_DEADLINE_MS, MAX_DEADLINE_MS = 10, 30_000
 
@@ -105,13 +107,35 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
         await desk.node.drain(body["draining"])
         return jsonify({"sessions": len(desk.router.sessions), "others": len(desk.node.others())})
 
+    # Between nodes.
+
+    @blueprint.post("/link")
+    async def link() -> Response:
+        return jsonify(desk.links.accept(Terms.read_untrusted(await _body())).to_dict())
+
+    @blueprint.post("/link/wish")
+    async def link_wish() -> Response:
+        body = await _body()
+        control_url = body.get("control_url")
+        if not isinstance(control_url, str) or not control_url.startswith(("http://", "https://")):
+            raise MediaError("bad_request", "control_url")
+        made = await desk.links.make(_name(body, "node_id"), control_url, anew=body.get("anew") is True)
+        return jsonify({"link_id": made.link_id})
+
+    @blueprint.post("/trunk")
+    async def trunk() -> Response:
+        body = await _body()
+        wish = read_wish_untrusted(body.get("wish"))
+        streams = desk.trunks.give(_name(body, "node_id"), _name(body, "link_id"), wish)
+        return jsonify({"streams": {name: [item.to_dict() for item in items] for name, items in streams.items()}})
+
     @blueprint.get("/flows")
     async def flows() -> Response:
         return jsonify({"flows": stats.flows()})
 
     @blueprint.get("/snapshot")
     async def snapshot() -> Response:
-        return jsonify(stats.snapshot())
+        return jsonify({**stats.snapshot(), "trunks": desk.trunks.snapshot()})
 
     return blueprint
 

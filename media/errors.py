@@ -58,6 +58,7 @@ WORDINGS: Mapping[str, Wording] = MappingProxyType(
         "node_draining": Wording(
             503, "媒体节点正在退出，请换用其他节点。", "This media node is being emptied; use another one."
         ),
+        "no_link": Wording(409, "媒体节点之间没有可用的连接。", "There is no such link between these media nodes."),
         "no_node": Wording(503, "没有可用的媒体节点。", "No media node is available."),
         "control_refused": Wording(502, "媒体节点拒绝了控制请求。", "The media node refused the control request."),
     }

@@ -52,11 +52,11 @@ class Publication:
         In the order of the offer, which browsers write from the smallest to the largest picture (RFC 8853 leaves it
         open); the router puts them right by the heights that key frames tell, and chooses among them.
         """
-        candidates = [encoding for encoding in self.encodings if encoding.kind is kind]
-        if not candidates:
-            return []
-        first = next((encoding for encoding in candidates if encoding.flowing), candidates[0])
-        return [encoding.ingest_id for encoding in candidates if encoding.mid == first.mid]
+        return ingests_of(self.encodings, kind)
+
+    def ingest_with(self, kind: Kind, rid: str | None) -> list[int]:
+        """One encoding, whichever else there are: what a link between nodes carries."""
+        return [item.ingest_id for item in self.encodings if item.kind is kind and item.rid == rid][:1]
 
     def request_keyframe(self) -> None:
         """Asks the publisher for an intra frame (PLI, RFC 4585 6.3.1); the router merges requests."""
@@ -90,6 +90,15 @@ class Publication:
                 for item in self.encodings
             ],
         }
+
+
+def ingests_of(encodings: list[Encoding], kind: Kind) -> list[int]:
+    """As `Publication.ingests_of`."""
+    candidates = [encoding for encoding in encodings if encoding.kind is kind]
+    if not candidates:
+        return []
+    first = next((encoding for encoding in candidates if encoding.flowing), candidates[0])
+    return [encoding.ingest_id for encoding in candidates if encoding.mid == first.mid]
 
 
 def plan_ingests(offer: Offer) -> list[tuple[Media, str | None, IngestParameters]]:

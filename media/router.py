@@ -24,6 +24,7 @@ from media.sdp_fragment import write_fragment
 from media.subscription import PlannedSlot, Slot, Subscription, plan_slots
 from media.tokens import Claims
 from media.transport import Transport
+from media.trunk import LinkSlot, Trunk
 
 if TYPE_CHECKING:
     from media._router import Event
@@ -92,7 +93,12 @@ class MediaRouter:
             "taps_failed": 0,
             "ice_restarts": 0,
         }
-        self._candidates = candidates
+        self.candidates = candidates
+        # By publication id: copies that came over a link from another node.
+        self.trunks: dict[str, Trunk] = {}
+        self.on_wanted: Callable[[], None] = lambda: None
+        # Transports that are no session's hear of their end here.
+        self.on_transport_closed: dict[int, Callable[[str], None]] = {}
         self._on_event = on_event
         self._max_sessions = max_sessions
         self._handshake_timeout_s = handshake_timeout_s
@@ -101,7 +107,7 @@ class MediaRouter:
         self._ids = count(1)
         self._transports: dict[int, Transport] = {}
         self._patience: dict[int, asyncio.TimerHandle] = {}
-        self._encodings: dict[int, tuple[Publication, Encoding]] = {}
+        self._encodings: dict[int, tuple[Publication | Trunk, Encoding]] = {}
         self._waiting: dict[str, list[Slot]] = {}
         self._rooms = Rooms()
         self._taps: dict[int, asyncio.Future[tuple[object, ...]]] = {}
@@ -131,7 +137,7 @@ class MediaRouter:
         self.sessions[session_id] = self.publications[claims.id] = publication
         self.counters["publications_begun"] += 1
         self._route_waiting(claims.id)
-        answer = write_answer(offer, transport.local(self._candidates), transport.transport_id, 1)
+        answer = write_answer(offer, transport.local(self.candidates), transport.transport_id, 1)
         return Begun(session_id, answer, _etag(transport))
 
     def play(self, claims: Claims, offer_data: bytes) -> Begun:
@@ -168,7 +174,7 @@ class MediaRouter:
         for slot in slots:
             self._watch(slot)
         sending = {item.line.index: item.sending for item in planned}
-        answer = write_answer(offer, transport.local(self._candidates), transport.transport_id, 1, sending)
+        answer = write_answer(offer, transport.local(self.candidates), transport.transport_id, 1, sending)
         return Begun(session_id, answer, _etag(transport))
 
     def etag_of(self, session: Session) -> str:
@@ -179,7 +185,7 @@ class MediaRouter:
         transport = session.transport
         transport.restart_ice(remote_ufrag)
         self.counters["ice_restarts"] += 1
-        return write_fragment(transport.local(self._candidates), *transport.tagged_line)
+        return write_fragment(transport.local(self.candidates), *transport.tagged_line)
 
     def end(self, session: Session, reason: str) -> None:
         """Ends a session; its `…_ended` event says why."""
@@ -302,6 +308,39 @@ class MediaRouter:
         slot.source = source
         self._watch(slot)
 
+    def new_id(self) -> int:
+        """An id for whatever is ordered of the native router."""
+        return next(self._ids)
+
+    def wanted(self) -> dict[str, frozenset[Kind]]:
+        """What viewers' slots show or wait for: publication id → kinds."""
+        wanted: dict[str, frozenset[Kind]] = {}
+        for source, slots in self._waiting.items():
+            kinds = {slot.kind for slot in slots if slot.slot_id is not None and not isinstance(slot, LinkSlot)}
+            if kinds:
+                wanted[source] = frozenset(kinds)
+        return wanted
+
+    def add_trunk(self, trunk: Trunk) -> None:
+        """Viewers' slots show this copy from its next key frame on, unless the publication itself is here."""
+        self.trunks[trunk.id] = trunk
+        for encoding in trunk.encodings:
+            self._encodings[encoding.ingest_id] = (trunk, encoding)
+        self._route_waiting(trunk.id)
+
+    def remove_trunk(self, trunk: Trunk) -> None:
+        for encoding in trunk.encodings:
+            self._encodings.pop(encoding.ingest_id, None)
+        if self.trunks.get(trunk.id) is trunk:
+            del self.trunks[trunk.id]
+            self._route_waiting(trunk.id)
+
+    def watch_link(self, slot: LinkSlot) -> None:
+        self._watch(slot)
+
+    def unwatch_link(self, slot: LinkSlot) -> None:
+        self._unwatch(slot)
+
     def _add_slot(self, slot: Slot, transport_id: int, item: PlannedSlot) -> None:
         slot.slot_id = next(self._ids)
         slot.mid, slot.ssrc = item.line.mid, item.sending.ssrc
@@ -313,6 +352,8 @@ class MediaRouter:
         """Routes a slot now, and again whenever its source appears or disappears."""
         if slot.source is not None:
             self._waiting.setdefault(slot.source, []).append(slot)
+            if slot.source not in self.publications:
+                self.on_wanted()
         self._route(slot)
 
     def _unwatch(self, slot: Slot) -> None:
@@ -327,11 +368,17 @@ class MediaRouter:
             self._route(slot)
 
     def _route(self, slot: Slot) -> None:
-        publication = self.publications.get(slot.source) if slot.source is not None else None
-        ingest_ids = publication.ingests_of(slot.kind) if publication is not None else []
+        ingest_ids = self._shown_by(slot)
         if slot.slot_id is not None and slot.ingest_ids != ingest_ids:
             slot.ingest_ids = ingest_ids
             self.native.route(slot.slot_id, ingest_ids)
+
+    def _shown_by(self, slot: Slot) -> list[int]:
+        publication = self.publications.get(slot.source or "")
+        if isinstance(slot, LinkSlot):
+            return publication.ingest_with(slot.kind, slot.rid) if publication is not None else []
+        shown = publication or self.trunks.get(slot.source or "")
+        return shown.ingests_of(slot.kind) if shown is not None else []
 
     # Native events -------------------------------------------------------------------------------------------------
 
@@ -353,6 +400,8 @@ class MediaRouter:
             case ("closed", int(transport_id), str(reason)):
                 if (transport := self._transports.get(transport_id)) is not None:
                     transport.close("consent_expired" if reason == "consent" else reason)
+                elif (closed := self.on_transport_closed.pop(transport_id, None)) is not None:
+                    closed(reason)
             case ("ingest_started", int(ingest_id), ssrc, codec):
                 self._ingest_started(ingest_id, ssrc, codec)
             case ("speaking", int(ingest_id), bool(is_speaking)):
@@ -379,7 +428,8 @@ class MediaRouter:
     def _speaking(self, ingest_id: int, is_speaking: bool) -> None:
         """At most two in a second and source (each stretch lasts a second), so the stream bears it."""
         found = self._encodings.get(ingest_id)
-        if found is None:
+        # Of a copy from another node that node tells.
+        if found is None or isinstance(found[0], Trunk):
             return
         claims = found[0].claims
         reason = "began" if is_speaking else "stopped"

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
+import httpx
 import psutil
 import uvicorn
 from quart import Quart, Response
@@ -18,13 +19,16 @@ from werkzeug.exceptions import HTTPException
 from media._router import Router as NativeRouter
 from media.control_server import control_blueprint
 from media.errors import MediaError
+from media.link import Links
 from media.load import LoadMeter
 from media.node import MediaNode, MediaNodeConfig
-from media.router import MediaRouter, wall_clock_ms
+from media.router import MediaEvent, MediaRouter, wall_clock_ms
 from media.sdp import MAX_SDP_BYTES
 from media.session_http import Desk, error_response, http_error_response
 from media.stats import RouterStats
+from media.trunks import Trunks
 from media.whep import whep_blueprint
+from media.whereabouts import Directory
 from media.whip import whip_blueprint
 
 REDIS_TIMEOUT_S = 2.0
@@ -49,15 +53,24 @@ class RunningNode:
         self.router = MediaRouter(
             self.native,
             candidates,
-            on_event=self.node.tell,
+            on_event=self._tell,
             max_sessions=config.max_sessions,
             handshake_timeout_s=config.handshake_timeout_s,
             clock_ms=clock_ms,
         )
         self.node.load = LoadMeter(self.router, candidates, config.threads)
         self.stats = RouterStats(self.router, self.node)
-        self.app = _app(Desk(self.router, self.node, config, clock_ms), self.stats)
+        self._http = httpx.AsyncClient(trust_env=False)
+        self.links = Links(self.node, self.router, self._http, config.control_secret, config.control_url)
+        directory = Directory(self.redis, self.node.keys, config.node_id)
+        self.trunks = Trunks(self.node, self.router, self.links, directory, self._http, config.control_secret)
+        self.app = _app(Desk(self.router, self.node, config, clock_ms, self.links, self.trunks), self.stats)
         self.node.start()
+        self.trunks.start()
+
+    def _tell(self, event: MediaEvent) -> None:
+        self.node.tell(event)
+        self.trunks.told(event)
 
     async def drain(self) -> None:
         """Returns when no session is left, when no other node could take them, or after `DRAIN_S`."""
@@ -70,6 +83,8 @@ class RunningNode:
 
     async def stop(self) -> None:
         """Ends all sessions (`node_stopping`), says so in Redis, closes the sockets."""
+        await self.trunks.stop()
+        await self._http.aclose()
         await self.router.close()
         await self.node.stop()
         await self.redis.aclose()

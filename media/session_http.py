@@ -16,8 +16,10 @@ from media.sdp_fragment import parse_fragment_untrusted
 from media.tokens import Act, Claims, valid_name, verify_untrusted
 
 if TYPE_CHECKING:
+    from media.link import Links
     from media.node import IceServer, MediaNode, MediaNodeConfig
     from media.router import Begun, MediaRouter, Session
+    from media.trunks import Trunks
 
 SDP_TYPE = "application/sdp"
 FRAGMENT_TYPE = "application/trickle-ice-sdpfrag"  # RFC 8840 9
@@ -32,6 +34,8 @@ class Desk:
     node: MediaNode
     config: MediaNodeConfig
     clock_ms: Callable[[], int]
+    links: Links
+    trunks: Trunks
 
 
 def bearer_token() -> str:
