@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from media.errors import MediaError
 from media.frame import EncodedFrame
+from media.ice_servers import IceServer, Turn
 from media.keys import MediaKeys
-from media.node import IceServer, MediaNodeConfig
+from media.node import MediaNodeConfig
 from media.room import RoomSource
 from media.tokens import Act, SlotClaim, mint
 
@@ -27,6 +28,7 @@ __all__ = [
     "NodeInfo",
     "RoomSource",
     "SlotClaim",
+    "Turn",
     "mint",
     "run_media_node",
 ]

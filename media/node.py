@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from media.ice_servers import IceServer, Turn
 from media.keys import ENDED_TTL_S, EVENTS_MAX_LENGTH, HEARTBEAT_S, NODE_TTL_MS, MediaKeys
 from media.registry import NodeInfo, Registry
 from media.tokens import Act, Claims
@@ -30,15 +31,6 @@ RETRY_S = 0.5
 # A POST must not hang on a Redis that is away: what this node itself was told is asked then.
 ENDED_LOOKUP_TIMEOUT_S = 0.5
 MAX_REMEMBERED_ENDINGS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class IceServer:
-    """One STUN or TURN server for clients (`Link: …; rel="ice-server"`, RFC 9725 4.6)."""
-
-    url: str
-    username: str = ""
-    credential: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +51,8 @@ class MediaNodeConfig:
     control_secret: str
     announced: tuple[str, ...] = ()
     origins: tuple[str, ...] = ("*",)
-    ice_servers: tuple[IceServer, ...] = ()
+    ice_servers: tuple[IceServer, ...] = ()  # without credentials, or with everyone's
+    turn: Turn | None = None
     redis_prefix: str = ""
     node_id: str = field(default_factory=lambda: "m_" + secrets.token_hex(6))
     max_sessions: int = 4000
@@ -157,6 +150,8 @@ class MediaNode:
         self._registry = Registry(redis, self.keys)
         # All nodes, this one among them, as of the last heartbeat.
         self.nodes: list[NodeInfo] = []
+        # By URL of a TURN server, why it does not relay to this node; None where none is to, or nothing is known yet.
+        self.relay_problems: dict[str, str] | None = None
         self._unsent: deque[dict[Any, Any]] = deque(maxlen=EVENTS_MAX_LENGTH)
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -211,6 +206,7 @@ class MediaNode:
             beat_ms=now_ms,
             max_sessions=config.max_sessions,
             draining=self.draining,
+            relay_problems=self.relay_problems,
             **self.load(),
         )
 
@@ -265,4 +261,5 @@ class MediaNode:
             "draining": self.draining,
             "unsent_events": len(self._unsent),
             "redis_failures": self.redis_failures,
+            "relay_problems": self.relay_problems,
         }

@@ -17,7 +17,8 @@ class NodeInfo:
 
     `beat_ms`: its clock at its last heartbeat. `addresses`: where its router takes packets of other nodes, best first.
     `sessions` of at most `max_sessions`, `rooms` how many of them in each room. `cpu`: what share of the CPUs it may
-    use it used of late, 0..1. `tx_bps`: bits a second sent. A `draining` node takes nothing new.
+    use it used of late, 0..1. `tx_bps`: bits a second sent. A `draining` node takes nothing new. `relay_problems`: by
+    URL of a TURN server, why it does not relay to this node; None where there is none.
     """
 
     node_id: str
@@ -32,6 +33,7 @@ class NodeInfo:
     cpu: float = 0.0
     tx_bps: int = 0
     draining: bool = False
+    relay_problems: dict[str, str] | None = None
 
     def record(self) -> str:
         """What `Registry` reads back."""

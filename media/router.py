@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from media.sdp_answer import write_answer
 from media.sdp_fragment import write_fragment
 from media.subscription import PlannedSlot, Slot, Subscription, plan_slots
 from media.tokens import Claims
-from media.transport import Transport
+from media.transport import Transport, ice_credentials
 from media.trunk import LinkSlot, Trunk
 
 if TYPE_CHECKING:
@@ -186,6 +187,16 @@ class MediaRouter:
         transport.restart_ice(remote_ufrag)
         self.counters["ice_restarts"] += 1
         return write_fragment(transport.local(self.candidates), *transport.tagged_line)
+
+    @contextmanager
+    def checkable(self) -> Iterator[tuple[str, str]]:
+        """ICE credentials (ufrag, pwd) whose connectivity checks are answered while the block runs; nothing else is."""
+        transport_id, ufrag, pwd = next(self._ids), *ice_credentials()
+        self.native.add_transport(transport_id, ufrag, pwd)
+        try:
+            yield ufrag, pwd
+        finally:
+            self.native.remove_transport(transport_id)
 
     def end(self, session: Session, reason: str) -> None:
         """Ends a session; its `…_ended` event says why."""

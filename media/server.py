@@ -20,8 +20,10 @@ from media._router import Router as NativeRouter
 from media.control_server import control_blueprint
 from media.errors import MediaError
 from media.link import Links
+from media.listening import listen_on
 from media.load import LoadMeter
 from media.node import MediaNode, MediaNodeConfig
+from media.relay_check import RelayWatch
 from media.router import MediaEvent, MediaRouter, wall_clock_ms
 from media.sdp import MAX_SDP_BYTES
 from media.session_http import Desk, error_response, http_error_response
@@ -65,6 +67,10 @@ class RunningNode:
         directory = Directory(self.redis, self.node.keys, config.node_id)
         self.trunks = Trunks(self.node, self.router, self.links, directory, self._http, config.control_secret)
         self.app = _app(Desk(self.router, self.node, config, clock_ms, self.links, self.trunks), self.stats)
+        self._tasks: list[asyncio.Task[None]] = []
+        if config.turn is not None and candidates:
+            watch = RelayWatch(self.router, config.turn, candidates[0], clock_ms, self._relay_told)
+            self._tasks.append(asyncio.create_task(watch.run()))
         self.node.start()
         self.trunks.start()
 
@@ -81,8 +87,13 @@ class RunningNode:
                 await self.node.drain()
             await asyncio.sleep(DRAIN_LOOK_S)
 
+    def _relay_told(self, problems: dict[str, str]) -> None:
+        self.node.relay_problems = problems
+
     async def stop(self) -> None:
         """Ends all sessions (`node_stopping`), says so in Redis, closes the sockets."""
+        for task in self._tasks:
+            task.cancel()
         await self.trunks.stop()
         await self._http.aclose()
         await self.router.close()
@@ -132,7 +143,7 @@ async def run_media_node(config: MediaNodeConfig, *, clock_ms: Callable[[], int]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave)
     # Bound here, so that a taken port is an OSError of ours and not an exit inside uvicorn.
-    listener = socket.create_server((config.http_host, config.http_port), reuse_port=False)
+    listener = listen_on(config.http_host, config.http_port)
     try:
         await server.serve(sockets=[listener])
     finally:

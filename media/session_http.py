@@ -16,8 +16,9 @@ from media.sdp_fragment import parse_fragment_untrusted
 from media.tokens import Act, Claims, valid_name, verify_untrusted
 
 if TYPE_CHECKING:
+    from media.ice_servers import IceServer
     from media.link import Links
-    from media.node import IceServer, MediaNode, MediaNodeConfig
+    from media.node import MediaNode, MediaNodeConfig
     from media.router import Begun, MediaRouter, Session
     from media.trunks import Trunks
 
@@ -91,7 +92,7 @@ def session_blueprint(
         response.headers["Location"] = f"{desk.config.public_url}/{path}/{name}/{begun.session_id}"
         response.headers["ETag"] = begun.etag
         response.headers["Accept-Patch"] = FRAGMENT_TYPE
-        _add_ice_servers(response, desk.config.ice_servers)
+        _add_ice_servers(response, desk, claims)
         return response
 
     @blueprint.delete("/<name>/<session_id>", provide_automatic_options=False)
@@ -122,8 +123,10 @@ def session_blueprint(
         response = Response("", 204)
         response.headers["Accept-Post"] = SDP_TYPE
         response.headers["Allow"] = "POST, OPTIONS"
-        # RFC 9725 4.6: an encoder may ask for these before it gathers candidates for its offer.
-        _add_ice_servers(response, desk.config.ice_servers)
+        # RFC 9725 4.6: an encoder may ask for these before it gathers candidates for its offer. TURN costs us, so it
+        # is told to who has a token; a browser's preflight has none.
+        claims = _claims(desk, name, act) if "Authorization" in request.headers else None
+        _add_ice_servers(response, desk, claims)
         return response
 
     @blueprint.route("/<name>/<session_id>", methods=["OPTIONS"], provide_automatic_options=False)
@@ -162,7 +165,10 @@ def _session(desk: Desk, name: str, session_id: str, act: Act, kind: type[Sessio
     return session
 
 
-def _add_ice_servers(response: Response, servers: tuple[IceServer, ...]) -> None:
+def _add_ice_servers(response: Response, desk: Desk, claims: Claims | None) -> None:
+    servers = desk.config.ice_servers
+    if claims is not None and desk.config.turn is not None:
+        servers += desk.config.turn.servers(claims.holder, desk.clock_ms())
     for server in servers:
         response.headers.add("Link", _link(server))
 

@@ -44,8 +44,7 @@ class Transport:
     ) -> None:
         self.transport_id = transport_id
         self.state = TransportState.NEW
-        self.ice_ufrag = _ice_text(UFRAG_BYTES)
-        self.ice_pwd = _ice_text(PWD_BYTES)
+        self.ice_ufrag, self.ice_pwd = ice_credentials()
         self.remote: tuple[str, int] | None = None
         self.profile: str | None = None
         self.ice_restarts = 0
@@ -87,7 +86,7 @@ class Transport:
     def restart_ice(self, remote_ufrag: str) -> None:
         """New credentials on both sides (RFC 8445 9). DTLS, SRTP and everything routed go on; the old credentials are
         good until the peer's first check with the new ones."""
-        self.ice_ufrag, self.ice_pwd = _ice_text(UFRAG_BYTES), _ice_text(PWD_BYTES)
+        self.ice_ufrag, self.ice_pwd = ice_credentials()
         self._remote_ufrag = remote_ufrag
         self.ice_restarts += 1
         self._native.restart_ice(self.transport_id, self.ice_ufrag, self.ice_pwd, remote_ufrag)
@@ -163,6 +162,11 @@ class Transport:
             "ice_restarts": self.ice_restarts,
             "dropped_datagrams": self.dropped_datagrams,
         }
+
+
+def ice_credentials() -> tuple[str, str]:
+    """A fresh ufrag and password."""
+    return _ice_text(UFRAG_BYTES), _ice_text(PWD_BYTES)
 
 
 def _ice_text(size_bytes: int) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
     from classroom import Actor, Record
-    from media import MediaControl
+    from media import MediaControl, Turn
 
 # A command to a Redis that is away must fail soon, so that a lease knows in time that it could not be renewed.
 REDIS_TIMEOUT_S = 2.0
@@ -49,6 +49,7 @@ class Context:
     media: MediaControl
     celery: Celery
     media_token_key: str  # signs the tokens that media nodes verify
+    turn: Turn | None = None  # the TURN servers that seats are told of
     find_actor: Callable[[str], Awaitable[Actor | None]]  # who holds this session token; None when it was ended
     session_cookie: str = "anke_session"
     allowed_origins: list[str] | None = None  # None: the page's own origin only

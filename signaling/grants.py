@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from media.room import RoomSource
 from media.tokens import Act, SlotClaim, mint
+from signaling.ice_grants import ice_servers
 from signaling.protocol import MediaGrant, MediaGrants, Role, SlotGrant
 from signaling.stage import VOICES, StageState
 
@@ -107,6 +108,7 @@ async def grant(
         return MediaGrants(publish=[], play=None)
     node = await context.media.node(seat.lesson_id)
     base = node.public_url.rstrip("/")
+    ice = ice_servers(context.turn, seat.person_id, context.clock_ms())
 
     def token(act: Act, name: str, slots: list[SlotClaim]) -> str:
         return mint(
@@ -122,7 +124,7 @@ async def grant(
         )
 
     def publish(name: str) -> MediaGrant:
-        return MediaGrant(url=f"{base}/whip/{name}", token=token(Act.PUBLISH, name, []), id=name)
+        return MediaGrant(url=f"{base}/whip/{name}", token=token(Act.PUBLISH, name, []), id=name, ice_servers=ice)
 
     def play(name: str, slots: list[SlotClaim]) -> MediaGrant:
         return MediaGrant(
@@ -130,6 +132,7 @@ async def grant(
             token=token(Act.PLAY, name, slots),
             id=name,
             slots=[SlotGrant(name=slot.name, kind="audio" if slot.kind == "audio" else "video") for slot in slots],
+            ice_servers=ice,
         )
 
     if role is Role.LEARNER:

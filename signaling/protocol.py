@@ -202,6 +202,15 @@ class MediaGrant(Payload):
     token: str
     id: str  # publication or subscription id
     slots: list[SlotGrant] = []
+    ice_servers: list[IceServerGrant] = []  # for who gets through on no other way; good for hours, for this person
+
+
+class IceServerGrant(Payload):
+    """As `RTCIceServer` wants it."""
+
+    urls: list[str]
+    username: str
+    credential: str
 
 
 class SlotGrant(Payload):

@@ -17,9 +17,12 @@ class KeyFileError(RuntimeError):
 class KeyFiles:
     """The platform's secrets under one directory (0700), each 32 random octets in a 0600 file."""
 
-    def __init__(self, directory: Path, template_key_file: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, template_key_file: Path | None = None, turn_secret_file: Path | None = None
+    ) -> None:
         self._directory = directory
         self._template_key_file = template_key_file or directory / "template.key"
+        self._turn_secret_file = turn_secret_file or directory / "turn.key"
 
     @property
     def media_token(self) -> str:
@@ -34,6 +37,11 @@ class KeyFiles:
     @property
     def redis_password(self) -> str:
         return _read_or_make(self._directory / "redis.key").hex()
+
+    @property
+    def turn(self) -> str:
+        """Shared with coturn: who has it makes TURN credentials."""
+        return _read_or_make(self._turn_secret_file).hex()
 
     @property
     def ledger_signing(self) -> bytes:

@@ -30,6 +30,7 @@ def make_context(parts: Parts) -> Context:
         media=parts.media,
         celery=parts.jobs,
         media_token_key=parts.settings.keys.media_token,
+        turn=parts.settings.ice_turn,
         find_actor=find,
         session_cookie=SESSION_COOKIE,
         allowed_origins=parts.settings.origins,

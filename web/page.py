@@ -57,8 +57,10 @@ async def _file(path: Path, caching: str) -> Response:
 
 def content_security_policy(origins: list[str], media_url: str) -> str:
     """Nothing from third parties; requests only to ourselves, our socket and the media node's HTTP address."""
-    connect = ["'self'", _origin(media_url)]
+    connect = ["'self'", _source(media_url)]
     for origin in origins:
+        if "[" in origin:
+            continue  # what a policy cannot name; a page opened there is 'self'
         scheme, host = urlsplit(origin).scheme, urlsplit(origin).netloc
         connect += [origin, f"{'wss' if scheme == 'https' else 'ws'}://{host}"]
     parts = {
@@ -79,9 +81,10 @@ def content_security_policy(origins: list[str], media_url: str) -> str:
     return "; ".join(f"{name} {' '.join(values)}" for name, values in parts.items())
 
 
-def _origin(url: str) -> str:
+def _source(url: str) -> str:
+    """The origin; for an IPv6 address its scheme alone, since a policy's grammar has no brackets (CSP 3, 2.3.1)."""
     split = urlsplit(url)
-    return f"{split.scheme}://{split.netloc}"
+    return f"{split.scheme}:" if "[" in split.netloc else f"{split.scheme}://{split.netloc}"
 
 
 def install_headers(app: Quart, policy: str, *, https: bool) -> None:

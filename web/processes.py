@@ -19,16 +19,16 @@ def run_web(settings: Settings, ready: Callable[[], None] | None = None) -> None
     """
     import uvicorn
 
+    from media.listening import listen_on
     from web.app import make_asgi
 
     configure_log(settings.log_level)
     asgi = make_asgi(settings)
     if ready is not None:
         ready()
-    uvicorn.run(
+    listener = listen_on(settings.host, settings.web_port)
+    config = uvicorn.Config(
         asgi,
-        host=settings.host,
-        port=settings.web_port,
         loop="uvloop",
         http="httptools",
         lifespan="on",
@@ -38,6 +38,7 @@ def run_web(settings: Settings, ready: Callable[[], None] | None = None) -> None
         timeout_graceful_shutdown=GRACE_S,
         ws_max_size=1 << 20,
     )
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def upgrade_record(settings: Settings) -> None:
@@ -51,13 +52,14 @@ def upgrade_record(settings: Settings) -> None:
 def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> None:
     """Runs the media node until SIGTERM; `ready` as in `run_web`."""
     from media import MediaNodeConfig
+    from media.listening import datagram_addresses
     from media.server import run_media_node
 
     configure_log(settings.log_level)
     if ready is not None:
         ready()
     config = MediaNodeConfig(
-        bind=((settings.host, settings.media_udp_port),),
+        bind=datagram_addresses(settings.host, settings.media_udp_port),
         http_host=settings.host,
         http_port=settings.media_port,
         public_url=settings.media_url,
@@ -68,6 +70,7 @@ def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> No
         announced=tuple(settings.media_ips),
         origins=tuple(settings.origins),
         threads=settings.media_threads,
+        turn=settings.ice_turn,
     )
     if settings.media_node_id:
         config = replace(config, node_id=settings.media_node_id)

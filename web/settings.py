@@ -14,9 +14,12 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from media.ice_servers import Turn
+from media.listening import in_url
 from web.key_files import KeyFiles
 
 WILDCARDS = ("0.0.0.0", "::")
+LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
 Words = Annotated[list[str], NoDecode]
 
 
@@ -42,6 +45,16 @@ class Settings(BaseSettings):
     media_control_url: str = ""  # where web nodes reach the node; default this machine
     media_public_ips: Words = []  # ICE candidates; default the host, or every interface's
     media_threads: int = Field(default_factory=cores, ge=1, le=16)  # that carry packets; a class of 100 needs one
+    turn: bool = True  # `anke up` runs coturn beside the media node where `turnserver` is installed
+    turn_urls: Words = []  # TURN servers that run elsewhere (RFC 7065), told to clients; default the child of `anke up`
+    turn_port: int = Field(default=8083, ge=1, le=65535)  # of the child: UDP and TCP
+    turn_tls_port: int = Field(default=8084, ge=1, le=65535)  # TLS; 443 passes most firewalls, see deploy/coturn
+    turn_first_relay_port: int = Field(default=8100, ge=1024, le=65535)  # UDP, one for each allocation
+    turn_last_relay_port: int = Field(default=8299, ge=1024, le=65535)
+    turn_certificate: Path | None = None  # PEM chain; default self-signed, which browsers do not trust
+    turn_private_key: Path | None = None
+    turn_host: str = ""  # the name in that certificate
+    turn_secret_file: Path | None = None  # shared with every coturn; default secrets_dir/turn.key
     media_node_id: str = ""  # default: made from the machine's name and the port
 
     database_url: str = ""  # default: SQLite in data_dir
@@ -63,7 +76,7 @@ class Settings(BaseSettings):
     worker_max_memory_kib: int = Field(default=1_200_000, ge=100_000)  # a worker child is replaced above this
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("media_public_ips", "allowed_origins", mode="before")
+    @field_validator("media_public_ips", "allowed_origins", "turn_urls", mode="before")
     @classmethod
     def _split_words(cls, value: object) -> object:
         return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
@@ -76,7 +89,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def keys(self) -> KeyFiles:
-        return KeyFiles(self.secrets_dir or self.data_dir / "secrets", self.template_key_file)
+        return KeyFiles(self.secrets_dir or self.data_dir / "secrets", self.template_key_file, self.turn_secret_file)
 
     @property
     def runs_redis(self) -> bool:
@@ -99,16 +112,25 @@ class Settings(BaseSettings):
         return "127.0.0.1" if self.host in WILDCARDS else self.host
 
     @property
+    def reached_in_url(self) -> str:
+        return in_url(self.reached_at)
+
+    @property
+    def ice_turn(self) -> Turn | None:
+        """The TURN servers that clients are told of."""
+        return Turn(tuple(self.turn_urls), self.keys.turn) if self.turn_urls else None
+
+    @property
     def own_url(self) -> str:
-        return (self.web_url or f"http://{self.reached_at}:{self.web_port}").rstrip("/")
+        return (self.web_url or f"http://{self.reached_in_url}:{self.web_port}").rstrip("/")
 
     @property
     def media_url(self) -> str:
-        return (self.media_public_url or f"http://{self.reached_at}:{self.media_port}").rstrip("/")
+        return (self.media_public_url or f"http://{self.reached_in_url}:{self.media_port}").rstrip("/")
 
     @property
     def media_control(self) -> str:
-        return (self.media_control_url or f"http://{self.reached_at}:{self.media_port}").rstrip("/")
+        return (self.media_control_url or f"http://{self.reached_in_url}:{self.media_port}").rstrip("/")
 
     @property
     def media_ips(self) -> list[str]:
@@ -119,8 +141,8 @@ class Settings(BaseSettings):
     def origins(self) -> list[str]:
         """Origins whose pages may write to us and reach the media node: our own under each of its loopback names."""
         own = [self.own_url]
-        if self.reached_at in ("127.0.0.1", "localhost"):
-            own += [f"http://127.0.0.1:{self.web_port}", f"http://localhost:{self.web_port}"]
+        if self.reached_at in LOOPBACK_NAMES:
+            own += [f"http://{in_url(name)}:{self.web_port}" for name in LOOPBACK_NAMES]
         return list(dict.fromkeys(own + [origin.rstrip("/") for origin in self.allowed_origins]))
 
     @property

@@ -24,6 +24,7 @@ from typing import TextIO
 
 from web.child import Child, ChildPlan
 from web.settings import Settings
+from web.turn import runs_turn, turn_plan, with_turn
 
 HEALTH_PATIENCE_S = 90.0
 REDIS_PATIENCE_S = 15.0
@@ -83,6 +84,10 @@ def refuse_taken_ports(settings: Settings) -> None:
         ("media", settings.host, settings.media_port, socket.SOCK_STREAM, "ANKE_MEDIA_PORT"),
         ("media (UDP)", settings.host, settings.media_udp_port, socket.SOCK_DGRAM, "ANKE_MEDIA_UDP_PORT"),
     ]
+    if runs_turn(settings):
+        for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
+            wanted.append(("TURN", settings.host, settings.turn_port, kind, "ANKE_TURN_PORT"))
+        wanted.append(("TURN (TLS)", settings.host, settings.turn_tls_port, socket.SOCK_STREAM, "ANKE_TURN_TLS_PORT"))
     if settings.runs_redis:
         wanted.append(("Redis", "127.0.0.1", settings.redis_port, socket.SOCK_STREAM, "ANKE_REDIS_PORT"))
     for what, host, port, kind, variable in wanted:
@@ -113,6 +118,8 @@ def routine(name: str, line: str) -> bool:
     """Whether a line only says that all is as usual: it belongs in the log, not before a person's eyes."""
     if name == "redis":
         return ROUTINE_REDIS.match(line) is not None
+    if name == "turn":
+        return "ERROR" not in line and "FATAL" not in line
     return " level=info " in line or " level=debug " in line or (name != "anke" and not line.strip())
 
 
@@ -126,12 +133,14 @@ class Supervisor:
         self._lock: TextIO | None = None
 
     def plans(self) -> list[ChildPlan]:
-        environment = self.settings.environment()
+        environment = with_turn(self.settings).environment()
         anke = [sys.executable, "-m", "web.cli"]
         parts = [
             ChildPlan(name, [*anke, name], environment, standby=[*anke, name, "--standby"])
             for name in ("media", "web", "worker")
         ]
+        if runs_turn(self.settings):
+            parts.insert(0, turn_plan(self.settings))
         if self.settings.runs_redis:
             parts.insert(0, ChildPlan("redis", [redis_binary(), str(write_redis_configuration(self.settings))]))
         return parts
@@ -222,7 +231,7 @@ def read_health(settings: Settings, timeout_s: float = 2.0) -> dict[str, object]
     """The web node's health when everything is well, else None."""
     try:
         with urllib.request.urlopen(
-            f"http://{settings.reached_at}:{settings.web_port}/healthz", timeout=timeout_s
+            f"http://{settings.reached_in_url}:{settings.web_port}/healthz", timeout=timeout_s
         ) as answer:
             facts: dict[str, object] = json.load(answer)
             return facts

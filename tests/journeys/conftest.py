@@ -42,6 +42,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], i
         "ANKE_MEDIA_PORT": str(free_port()),
         "ANKE_MEDIA_UDP_PORT": str(free_port()),
         "ANKE_REDIS_PORT": str(free_port()),
+        "ANKE_TURN": "false",
     }
     log = data_dir / "platform.log"
     url = f"http://127.0.0.1:{environment['ANKE_WEB_PORT']}"

@@ -8,7 +8,8 @@ import logging
 import sys
 from typing import Any
 
-from media.node import IceServer, MediaNodeConfig
+from media.ice_servers import IceServer, Turn
+from media.node import MediaNodeConfig
 from media.server import run_media_node
 
 
@@ -18,6 +19,8 @@ def config_of(fields: dict[str, Any]) -> MediaNodeConfig:
         if name in fields:
             fields[name] = tuple(fields[name])
     fields["ice_servers"] = tuple(IceServer(**server) for server in fields.get("ice_servers", ()))
+    if "turn" in fields:
+        fields["turn"] = Turn(tuple(fields["turn"]["urls"]), fields["turn"]["secret"])
     return MediaNodeConfig(**fields)
 
 

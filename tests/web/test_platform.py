@@ -29,6 +29,7 @@ from web.demo.process import DemoProcess
 from web.parts import open_settings_record
 from web.settings import Settings
 from web.supervisor import read_health
+from web.turn import turn_binary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -41,10 +42,19 @@ ENDED_WITHIN_S = 5.0
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A running platform's settings."""
-    web, media, media_udp, redis = free_ports(4)
+    web, media, media_udp, redis, turn, turn_tls = free_ports(6)
+    turn_relays = 45_000 + web % 10_000 // 50 * 50
     folder = tmp_path_factory.mktemp("platform")
     settings = Settings(
-        data_dir=folder / "data", web_port=web, media_port=media, media_udp_port=media_udp, redis_port=redis
+        data_dir=folder / "data",
+        web_port=web,
+        media_port=media,
+        media_udp_port=media_udp,
+        redis_port=redis,
+        turn_port=turn,
+        turn_tls_port=turn_tls,
+        turn_first_relay_port=turn_relays,
+        turn_last_relay_port=turn_relays + 49,
     )
     log_path = folder / "up.log"
     with log_path.open("w") as log:
@@ -210,3 +220,22 @@ def _fuzz(base_url: str, token: str) -> None:
 
         ask()
     assert len(operations) > 20
+
+
+@pytest.mark.skipif(turn_binary() is None, reason="coturn's turnserver is not installed")
+async def test_the_platforms_own_turn_relays_and_people_are_told_of_it(
+    platform: Settings, record: Record, api: Api
+) -> None:
+    _, login, person = await new_lesson(record, "relay")
+    await api.sign_in(login, PASSWORD)
+
+    async def relays() -> bool:
+        (node,) = (await api.call("GET", "/api/media-health"))["nodes"]
+        return bool(node["relay_problems"] == {})
+
+    await until(relays, 60, "the self-test of the relay")
+    (server,) = (await api.call("GET", "/api/probe"))["publish"]["ice_servers"]
+    assert server["urls"] == [f"turn:127.0.0.1:{platform.turn_port}?transport={way}" for way in ("udp", "tcp")]
+    assert person not in server["username"]
+    health = read_health(platform)
+    assert health is not None and health["warnings"] == []

@@ -26,7 +26,9 @@ STANDBY = "import sys, time; sys.stdin.readline(); print('took over', flush=True
 
 def platform_settings(folder: Path) -> Settings:
     web, media, media_udp, redis = free_ports(4)
-    return Settings(data_dir=folder, web_port=web, media_port=media, media_udp_port=media_udp, redis_port=redis)
+    return Settings(
+        data_dir=folder, web_port=web, media_port=media, media_udp_port=media_udp, redis_port=redis, turn=False
+    )
 
 
 async def until(condition: Callable[[], bool], within_s: float) -> float:

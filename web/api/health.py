@@ -12,6 +12,7 @@ from quart import Blueprint, Response, jsonify
 from quart_schema import document_response, hide
 
 from classroom import live_lessons
+from media.errors import MediaError
 from web.parts import Parts, current_parts
 
 blueprint = Blueprint("health", __name__)
@@ -28,6 +29,7 @@ class PartHealth(BaseModel):
 class Health(BaseModel):
     ok: bool
     parts: dict[str, PartHealth]
+    warnings: list[str] = []
 
 
 async def _timed(check: Awaitable[object]) -> PartHealth:
@@ -47,7 +49,25 @@ async def health_of(parts: Parts) -> Health:
     checks = await asyncio.gather(
         _timed(live_lessons(parts.record)), _timed(parts.redis.ping()), _timed(parts.media.node())
     )
-    return Health(ok=all(check.ok for check in checks), parts=dict(zip(names, checks, strict=True)))
+    return Health(
+        ok=all(check.ok for check in checks),
+        parts=dict(zip(names, checks, strict=True)),
+        warnings=await relay_warnings(parts),
+    )
+
+
+async def relay_warnings(parts: Parts) -> list[str]:
+    """TURN servers that do not relay to a media node. The class goes on without them, so health stays well, but who
+    sits behind a strict firewall sees nothing."""
+    try:
+        nodes = await asyncio.wait_for(parts.media.nodes(), CHECK_TIMEOUT_S)
+    except (MediaError, TimeoutError):
+        return []  # told above as the media part's own failure
+    return [
+        f"TURN {url} does not relay to media node {node.node_id}: {problem}"
+        for node in nodes
+        for url, problem in (node.relay_problems or {}).items()
+    ]
 
 
 @blueprint.get("/healthz")

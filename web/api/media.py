@@ -8,6 +8,7 @@ from quart_schema import validate_response
 
 from media.tokens import mint
 from signaling.context import epoch_ms
+from signaling.ice_grants import ice_servers
 from signaling.protocol import MediaGrant
 from web.auth import current_actor
 from web.parts import current_parts
@@ -25,6 +26,7 @@ class NodeFacts(BaseModel):
     node_id: str
     public_url: str
     started_at_ms: int
+    relay_problems: dict[str, str] | None  # by URL of a TURN server, why it does not relay to this node
 
 
 class MediaHealth(BaseModel):
@@ -49,7 +51,12 @@ async def get_probe() -> ProbeAnswer:
         lifetime_ms=PROBE_TTL_S * 1000,
     )
     return ProbeAnswer(
-        publish=MediaGrant(url=f"{node.public_url}/whip/{publication_id}", token=token, id=publication_id, slots=[])
+        publish=MediaGrant(
+            url=f"{node.public_url}/whip/{publication_id}",
+            token=token,
+            id=publication_id,
+            ice_servers=ice_servers(parts.settings.ice_turn, actor.person_id, epoch_ms()),
+        )
     )
 
 
@@ -59,7 +66,12 @@ async def get_media_health() -> MediaHealth:
     nodes = await current_parts().media.nodes()
     return MediaHealth(
         nodes=[
-            NodeFacts(node_id=node.node_id, public_url=node.public_url, started_at_ms=node.started_at_ms)
+            NodeFacts(
+                node_id=node.node_id,
+                public_url=node.public_url,
+                started_at_ms=node.started_at_ms,
+                relay_problems=node.relay_problems,
+            )
             for node in nodes
         ]
     )

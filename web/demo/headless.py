@@ -62,6 +62,7 @@ def own_settings(base: Settings, data_dir: Path, minutes: float, learners: int) 
         media_port=media,
         media_udp_port=media_udp,
         redis_port=redis,
+        turn=False,  # everyone here is on this machine
         demo=True,
         demo_learners=learners,
         clock_factor=2700 / (minutes * 60),

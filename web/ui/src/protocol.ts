@@ -144,6 +144,14 @@ export interface MediaGrant {
   token: string;
   id: string;
   slots: SlotGrant[];
+  ice_servers: IceServerGrant[];
+}
+
+/** As `RTCIceServer` wants it. */
+export interface IceServerGrant {
+  urls: string[];
+  username: string;
+  credential: string;
 }
 
 export interface SlotGrant {

@@ -20,9 +20,13 @@ class FakePeer extends EventTarget {
   closed = false
   transceivers: { kind: string; init: RTCRtpTransceiverInit; receiver: { track: { kind: string } }; mid: string }[] = []
 
-  constructor() {
+  constructor(public configuration: RTCConfiguration) {
     super()
     FakePeer.all.push(this)
+  }
+
+  setConfiguration(configuration: RTCConfiguration): void {
+    this.configuration = configuration
   }
 
   addTransceiver(what: { kind: string } | string, init: RTCRtpTransceiverInit): void {
@@ -69,6 +73,7 @@ class FakePeer extends EventTarget {
 
 const grant = (token: string): MediaGrant => ({
   url: 'http://media.test/whep/s1', token, id: 's1',
+  ice_servers: [],
   slots: [{ name: 'audio', kind: 'audio' }, { name: 'camera', kind: 'video' }, { name: 'screen', kind: 'video' }],
 })
 const created = (): Response => new Response(ANSWER, { status: 201, headers: { Location: '/whep/s1/r1' } })
@@ -281,6 +286,28 @@ describe('a media link', () => {
     expect(patches()).toHaveLength(1)
     expect([FakePeer.all.length, player.status.state]).toEqual([1, 'connected'])
     player.close()
+  })
+
+  it('tries the relay within the same session when no direct way opens, and first thing from then on', async () => {
+    const relay = [{ urls: ['turns:turn.test'], username: '1:a', credential: 'c' }]
+    const relayed = { ...grant('t1'), ice_servers: relay }
+    const player = new WhepPlayer(relayed, () => Promise.resolve(relayed))
+    await player.open()
+    const peer = FakePeer.all[0]!
+    expect(peer.configuration.iceServers).toEqual([])
+    await turn(1600)
+    expect([peer.configuration.iceServers, patches().length, FakePeer.all.length]).toEqual([relay, 1, 1])
+    expect(player.status.state).toBe('connecting')
+    peer.become('connected')
+    expect(player.status.state).toBe('connected')
+    player.close()
+    const later = new WhepPlayer(relayed, () => Promise.resolve(relayed))
+    await later.open()
+    expect(FakePeer.all[1]?.configuration.iceServers).toEqual(relay)
+    FakePeer.all[1]?.become('connected')
+    await turn(4000)
+    expect(patches()).toHaveLength(1)
+    later.close()
   })
 
   it('does not wait for ever on a path that never opens', async () => {

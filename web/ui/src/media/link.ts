@@ -45,12 +45,19 @@ const RESTART_PAUSE_MS = 4000
 const RESTART_PATIENCE_MS = 4000
 /** The node ends a session 30 s after the last check (RFC 7675 5.1): until then there is something to restart. */
 const RESTART_WINDOW_MS = 25_000
+/** UDP and TCP to the node itself are up by now or blocked: the relay is tried beside them. */
+const RELAY_AFTER_MS = 1500
 const PATCH_TIMEOUT_MS = 2500
 const RENEW_PATIENCE_MS = 2000
 const CONNECT_TIMEOUT_MS = 8000
 const HTTP_TIMEOUT_MS = 6000
 
+const CONFIGURATION: RTCConfiguration = { bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' }
+
 class LinkProblem extends Error {}
+
+/** Direct ways have failed in this page before: later connections do not wait for them. */
+let relayNeeded = false
 
 type Restarted = 'done' | 'refused' | 'gone' | 'unreachable'
 
@@ -64,6 +71,7 @@ export class MediaLink {
   private restarting = false
   /** Ends the pause between two tries: the network has just come back. */
   private hurry: (() => void) | null = null
+  private relayed = false
   private restarted_ms = Number.NEGATIVE_INFINITY
   private grant: MediaGrant
   private attempt = 0
@@ -100,9 +108,12 @@ export class MediaLink {
   }
 
   private async connect(): Promise<void> {
-    // Candidates of the node are all in its answer and it needs none of ours, so no STUN server and no gathering.
-    const peer = new RTCPeerConnection({ bundlePolicy: 'max-bundle', rtcpMuxPolicy: 'require' })
+    // Candidates of the node are all in its answer and it needs none of ours, so no STUN server and no gathering. An
+    // allocation on the relay costs it a port and credentials: only who needs it asks for one.
+    const relayed = (relayNeeded || this.relayed) && this.grant.ice_servers.length > 0
+    const peer = new RTCPeerConnection({ ...CONFIGURATION, iceServers: relayed ? this.grant.ice_servers : [] })
     this.peer = peer
+    this.relayed = relayed
     this.unlist = listPeer(`${this.options.label}:${this.grant.id}`, peer)
     this.options.prepare(peer, this.grant)
     await peer.setLocalDescription(await peer.createOffer())
@@ -115,7 +126,19 @@ export class MediaLink {
       // Once it was up, `restart` looks after it.
       if (this.peer === peer && !this.unwatch && peer.connectionState !== 'connected') this.failed('ice_timeout')
     })
+    this.relayLater(peer)
     await this.options.ready?.(peer)
+  }
+
+  /** Where no direct way opens soon, the same session is tried by the relay as well. */
+  private relayLater(peer: RTCPeerConnection): void {
+    if (this.relayed || this.grant.ice_servers.length === 0) return
+    this.later(RELAY_AFTER_MS, () => {
+      if (this.peer !== peer || this.relayed || peer.connectionState === 'connected') return
+      this.relayed = true
+      peer.setConfiguration({ ...CONFIGURATION, iceServers: this.grant.ice_servers })
+      void this.restart(peer)
+    })
   }
 
   private async post(offer: string): Promise<string> {
@@ -141,6 +164,7 @@ export class MediaLink {
     switch (peer.connectionState) {
       case 'connected':
         this.attempt = 0
+        if (this.relayed) relayNeeded = true
         this.options.status({ state: 'connected', attempt: 0, problem: null })
         this.unwatch ??= watchPath(peer, () => this.suspect(peer))
         break
@@ -182,8 +206,11 @@ export class MediaLink {
         if (this.closed || this.peer !== peer) return
       }
       if (this.closed || this.peer !== peer) return
-      this.restarted_ms = performance.now()
+      const restarted_ms = (this.restarted_ms = performance.now())
+      this.relayLater(peer)
       this.later(refused ? 0 : RESTART_PATIENCE_MS, () => {
+        // Another restart since then has its own patience.
+        if (this.restarted_ms !== restarted_ms) return
         if (this.peer === peer && peer.connectionState !== 'connected') this.failed('ice_failed')
       })
     } finally {
@@ -196,7 +223,7 @@ export class MediaLink {
   }
 
   private tellRestart(peer: RTCPeerConnection, tries: number): void {
-    if (peer.connectionState !== 'connected') this.options.status({ state: 'retrying', attempt: tries, problem: 'ice_failed' })
+    if (this.unwatch && peer.connectionState !== 'connected') this.options.status({ state: 'retrying', attempt: tries, problem: 'ice_failed' })
   }
 
   private async patch(peer: RTCPeerConnection): Promise<Restarted> {
