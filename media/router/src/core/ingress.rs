@@ -44,7 +44,7 @@ impl Core {
         let handled = match classify_untrusted(datagram) {
             Ok(Protocol::Stun) => self.stun_untrusted(now_us, from, datagram, outbox),
             Ok(protocol) => match self.by_address.get(&from) {
-                Some(at) => self.peer_untrusted(now_us, *at, protocol, datagram, outbox),
+                Some(at) => self.peer_untrusted(now_us, *at, from, protocol, datagram, outbox),
                 None => {
                     self.counters.inc(Counter::Strangers);
                     return;
@@ -142,6 +142,7 @@ impl Core {
         &mut self,
         now_us: u64,
         at: usize,
+        from: Peer,
         protocol: Protocol,
         datagram: &mut [u8],
         outbox: &mut Outbox,
@@ -165,6 +166,11 @@ impl Core {
                 };
                 let plain_bytes = rx.unprotect_rtcp_untrusted(datagram)?;
                 self.counters.inc(Counter::RtcpIn);
+                if transport.remote == Some(from) {
+                    // A viewer whose authentic, fresh reports come from where its media goes wants it. RFC 7675 asks for
+                    // checks only, which GStreamer's webrtcbin sends at the beginning and never again.
+                    transport.consent_us = now_us;
+                }
                 self.rtcp_untrusted(now_us, at, &datagram[..plain_bytes], outbox)
             }
             Protocol::Rtp => self.rtp_untrusted(now_us, at, datagram),

@@ -123,6 +123,28 @@ fn a_publisher_that_only_sends_media_keeps_consent() {
     assert!(world.events.contains(&Event::Closed { transport_id: 5000, reason: "consent" }));
 }
 
+/// GStreamer's webrtcbin sends no checks once it is connected, only its reports.
+#[test]
+fn a_viewer_that_only_sends_reports_keeps_consent() {
+    let mut world = World::new();
+    world.join(5000);
+    world.slot(1, 5000, watching(Kind::Video, 1, None));
+    for _ in 0..60 {
+        world.rtcp(5000, |compound| compound.receiver_report(7, &[]));
+        world.pass_ms(1000);
+    }
+    assert!(!world.events.iter().any(|event| matches!(event, Event::Closed { .. })));
+    // From another address than the one that media goes to they say nothing about that one.
+    let elsewhere = binding_request("u5000:peer", PASSWORD, false);
+    world.datagram(address(5001), &elsewhere);
+    for _ in 0..31 {
+        let report = world.sealed_rtcp(5000, |compound| compound.receiver_report(7, &[]));
+        world.datagram(address(5001), &report);
+        world.pass_ms(1000);
+    }
+    assert!(world.events.contains(&Event::Closed { transport_id: 5000, reason: "consent" }));
+}
+
 fn restart(world: &mut World, ufrag: &str, remote: &str) {
     world.order(Command::RestartIce {
         transport_id: 5000,

@@ -258,13 +258,18 @@ impl World {
     }
 
     pub fn rtcp(&mut self, port: u16, write: impl FnOnce(&mut Compound)) {
+        let datagram = self.sealed_rtcp(port, write);
+        self.datagram(address(port), &datagram);
+    }
+
+    pub fn sealed_rtcp(&mut self, port: u16, write: impl FnOnce(&mut Compound)) -> Vec<u8> {
         let mut compound = Compound::default();
         write(&mut compound);
         let plain_bytes = compound.bytes.len();
         compound.bytes.resize(plain_bytes + 20, 0);
         let sender = self.senders.get_mut(&port).expect("a peer that joined");
         sender.protect_rtcp(&mut compound.bytes, plain_bytes).unwrap();
-        self.datagram(address(port), &compound.bytes);
+        compound.bytes
     }
 
     pub fn take_media(&mut self, port: u16) -> Vec<Got> {
