@@ -9,7 +9,7 @@ STAMPS := build/stamps
 ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup run test lint demo bench lock clean
+.PHONY: help setup peers run test lint demo bench lock clean
 
 help: ## What can be typed here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,7 +20,9 @@ setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/router $(STAMPS)/ui ## Instal
 run: setup ## Start the platform with a demo class in progress
 	exec $(VENV)/bin/anke up --demo
 
-test: setup ## All tests: Rust core, Python, front end, journeys in Chromium
+peers: setup $(STAMPS)/peers ## Also the foreign WebRTC stacks that only the tests need
+
+test: peers ## All tests: Rust core, Python, front end, interop with foreign peers, journeys in Chromium
 	@echo "test: Rust core"
 	cargo test --quiet --manifest-path media/router/Cargo.toml
 	@echo "test: front end"
@@ -53,6 +55,12 @@ $(STAMPS)/system: deploy/system-packages.sh
 	@mkdir -p $(@D)
 	@echo "setup: system packages"
 	@deploy/system-packages.sh
+	@touch $@
+
+$(STAMPS)/peers: $(STAMPS)/system deploy/system-packages.sh tests/media/node_peer/package-lock.json
+	@echo "setup: foreign peers of the tests"
+	@deploy/system-packages.sh tests
+	@npm --prefix tests/media/node_peer ci --silent --no-audit --no-fund
 	@touch $@
 
 $(PYTHON):

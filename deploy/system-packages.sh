@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what Anke needs from the system, where apt may; otherwise names what is missing in one clear line.
-# Idempotent: does nothing when everything is there. Run by `make setup`.
+# Idempotent: does nothing when everything is there. Run by `make setup`; with the argument `tests` also what only the
+# tests need: the foreign peers of the interop table.
 set -euo pipefail
 
 declare -A package_of=(
@@ -11,6 +12,9 @@ declare -A package_of=(
   [ip]=iproute2
   [nft]=nftables
 )
+if [ "${1:-}" = tests ]; then
+  package_of+=([firefox-esr]=firefox-esr [whip-client]=simple-whip-client)
+fi
 missing=()
 for command in "${!package_of[@]}"; do
   command -v "$command" >/dev/null 2>&1 || missing+=("${package_of[$command]}")
@@ -18,6 +22,11 @@ done
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null 2>&1 || missing+=(postgresql)
 fc-list 2>/dev/null | grep -qi 'cjk' || missing+=(fonts-noto-cjk fontconfig)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+if [ "${1:-}" = tests ]; then
+  # GStreamer's bindings belong to the system's Python, whichever `python3` is first in the path.
+  /usr/bin/python3 -c 'import gi; [gi.require_version(name, "1.0") for name in ("Gst", "GstSdp", "GstWebRTC")]' 2>/dev/null ||
+    missing+=(python3-gi python3-gst-1.0 gir1.2-gst-plugins-base-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice gstreamer1.0-plugins-good)
+fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
   as_root=()
