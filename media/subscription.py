@@ -116,6 +116,9 @@ def plan_slots(offer: Offer, slots: tuple[SlotClaim, ...], new_ssrc: Callable[[]
             "extensions": line.extension_ids(),
             "nack": line.has_feedback("nack"),
         }
+        if not line.has_feedback("transport-cc"):
+            # Numbers that nobody reports on would only cost bytes.
+            parameters["extensions"].pop("transport_cc", None)
         if sending.rtx_ssrc is not None:
             parameters["rtx_ssrc"] = sending.rtx_ssrc
         planned.append(PlannedSlot(slot.name, line, parameters, sending))

@@ -5,6 +5,8 @@
 //!
 //! Functions that read bytes from the network end in `_untrusted`; they answer `BadPacket` and never panic.
 
+pub mod arrivals;
+pub mod bandwidth;
 pub mod core;
 pub mod demux;
 pub mod error;

@@ -83,7 +83,27 @@ pub struct SlotParameters {
     pub nack: bool,
 }
 
+/// How a viewer gets a packet again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Not at all.
+    Never,
+    /// On the retransmission stream, under numbers of its own (RFC 4588).
+    Rtx,
+    /// The same bytes once more.
+    Plain,
+}
+
 impl SlotParameters {
+    /// Of the stream itself: `Rtx` only if every codec has a retransmission payload type.
+    pub fn repair(&self) -> Repair {
+        match (self.nack, self.rtx_ssrc) {
+            (false, _) => Repair::Never,
+            (true, Some(_)) if self.codecs.iter().all(|codec| codec.rtx_payload_type.is_some()) => Repair::Rtx,
+            (true, _) => Repair::Plain,
+        }
+    }
+
     /// The slot's way to send each codec; the first of several entries counts (they are in order of preference).
     pub fn by_codec(&self) -> [Option<CodecParameters>; CODEC_COUNT] {
         let mut table = [None; CODEC_COUNT];

@@ -114,6 +114,11 @@ impl Rewrite {
         Some(numbers)
     }
 
+    /// The timestamp that was sent last.
+    pub fn last_ts(&self) -> u32 {
+        self.last_ts
+    }
+
     /// The outgoing timestamp that belongs to `src_ts` of the current source.
     pub fn map_ts(&self, src_ts: u32) -> Option<u32> {
         Some(src_ts.wrapping_add(self.epochs.last()?.ts_offset))

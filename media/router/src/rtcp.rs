@@ -54,7 +54,11 @@ pub enum Item {
     Remb {
         bitrate_bps: u64,
     },
-    TransportCc,
+    /// The feedback's body stands at these bytes of the compound (see `arrivals`).
+    TransportCc {
+        at: usize,
+        end: usize,
+    },
     Other,
 }
 
@@ -74,6 +78,7 @@ pub fn read_untrusted(compound: &[u8], mut each: impl FnMut(Item)) -> Parsed<()>
         if size > rest.len() {
             return Err(BadPacket::Truncated);
         }
+        let at = compound.len() - rest.len();
         let (mut part, after) = rest.split_at(size);
         rest = after;
         if first & 0x20 != 0 {
@@ -83,12 +88,12 @@ pub fn read_untrusted(compound: &[u8], mut each: impl FnMut(Item)) -> Parsed<()>
             }
             part = &part[..size - pad];
         }
-        part_untrusted(kind, first & 0x1f, part, &mut each)?;
+        part_untrusted(kind, first & 0x1f, at, part, &mut each)?;
     }
     Ok(())
 }
 
-fn part_untrusted(kind: u8, count: u8, part: &[u8], each: &mut impl FnMut(Item)) -> Parsed<()> {
+fn part_untrusted(kind: u8, count: u8, part_at: usize, part: &[u8], each: &mut impl FnMut(Item)) -> Parsed<()> {
     match (kind, count) {
         (SR, blocks) => {
             let ntp = u64::from(be32(part, 8)?) << 32 | u64::from(be32(part, 12)?);
@@ -113,7 +118,7 @@ fn part_untrusted(kind: u8, count: u8, part: &[u8], each: &mut impl FnMut(Item))
         }
         (RTPFB, FMT_TRANSPORT_CC) => {
             be32(part, 8)?;
-            each(Item::TransportCc);
+            each(Item::TransportCc { at: part_at + 12, end: part_at + part.len() });
             Ok(())
         }
         (PSFB, FMT_PLI) => {

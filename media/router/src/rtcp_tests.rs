@@ -42,7 +42,7 @@ fn what_we_write_reads_back() {
         Item::Nack { media_ssrc: 3, seq: 65_534, following: 0b1000_0000_0000_0011 },
         Item::Nack { media_ssrc: 3, seq: 15, following: 0 },
         Item::Pli { media_ssrc: 3 },
-        Item::TransportCc,
+        Item::TransportCc { at: 120, end: 131 },
     ];
     assert_eq!(items(&everything()), expected);
 }

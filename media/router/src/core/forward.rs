@@ -4,6 +4,7 @@ use super::tables::{HeaderTemplate, Ingest, Slot, Table, Transport};
 use super::{Core, Event};
 use crate::history::{Entry, History};
 use crate::outbox::{MAX_DATAGRAM_BYTES, Outbox};
+use crate::parameters::Repair;
 use crate::rewrite::{Numbers, Rewrite};
 use crate::srtp::MAX_RTP_OVERHEAD_BYTES;
 use crate::stats::{Counter, Counters};
@@ -12,6 +13,9 @@ use crate::stats::{Counter, Counters};
 /// everything again and again.
 pub(super) const RESENDS: u32 = 100;
 const RESENDS_EVERY_US: u64 = 20_000;
+/// The same packet is sent again after a round trip, within these bounds.
+const MIN_AGAIN_US: u64 = 10_000;
+const MAX_AGAIN_US: u64 = 500_000;
 /// Padding that makes packets of a burst equally long. Encoders cut a frame into parts that differ by a few bytes;
 /// a GSO run needs equal ones.
 const MAX_EQUALISING_PADDING_BYTES: usize = 24;
@@ -78,16 +82,26 @@ impl Core {
         if now_us >= slot.resends_renewed_us + RESENDS_EVERY_US {
             (slot.resends_left, slot.resends_renewed_us) = (RESENDS, now_us);
         }
+        // Asked again before the answer can have arrived: a second one would only lengthen the queue that it waits in.
+        let queue_us = transport.bandwidth.as_ref().map_or(0, |bandwidth| bandwidth.queue_us());
+        let again_us = (slot.rtt_us.unwrap_or(0) + queue_us).clamp(MIN_AGAIN_US, MAX_AGAIN_US);
         let further = (0..16u16).filter(|bit| following & (1 << bit) != 0).map(|bit| seq.wrapping_add(bit + 1));
         for seq in std::iter::once(seq).chain(further) {
             slot.nacks_received += 1;
+            if slot.resent.iter().any(|(resent, at_us)| *resent == seq && now_us < *at_us + again_us) {
+                counters.inc(Counter::NackEarly);
+                continue;
+            }
             if slot.resends_left == 0 {
                 counters.inc(Counter::NackLimited);
                 continue;
             }
             slot.resends_left -= 1;
-            if resend_one(slot, transport, ingests, seq, outbox, counters).is_none() {
+            if resend_one(now_us, slot, transport, ingests, seq, outbox, counters).is_none() {
                 counters.inc(Counter::NackMissed);
+            } else {
+                slot.resent[slot.next_resent] = (seq, now_us);
+                slot.next_resent = (slot.next_resent + 1) % slot.resent.len();
             }
         }
     }
@@ -148,7 +162,8 @@ fn forward_one(
     let payload_type = way.payload_type;
     let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { return };
     let ssrc = slot.parameters.ssrc;
-    let sent = send(&slot.template, ssrc, payload_type, numbers.ext_seq, numbers, entry, None, transport, outbox);
+    let sent =
+        send(now_us, &slot.template, ssrc, payload_type, numbers.ext_seq, numbers, entry, None, transport, outbox);
     match sent {
         Some(()) => {
             slot.packets += 1;
@@ -160,6 +175,7 @@ fn forward_one(
 }
 
 fn resend_one(
+    now_us: u64,
     slot: &mut Slot,
     transport: &mut Transport,
     ingests: &Table<Ingest>,
@@ -173,15 +189,29 @@ fn resend_one(
     let numbers = Rewrite::again(epoch, src_ext_seq, entry.rtp_ts, &entry.vp8);
     let way = *slot.way(entry.codec)?;
     match (&slot.rtx_template, way.rtx_payload_type, slot.parameters.rtx_ssrc) {
+        _ if slot.repair == Repair::Never => return None,
         (Some(template), Some(payload_type), Some(ssrc)) => {
             slot.rtx_ext_seq += 1;
             let original = Some(numbers.ext_seq as u16);
-            send(template, ssrc, payload_type, slot.rtx_ext_seq, numbers, entry, original, transport, outbox)?;
+            send(now_us, template, ssrc, payload_type, slot.rtx_ext_seq, numbers, entry, original, transport, outbox)?;
             counters.inc(Counter::RtxOut);
         }
         _ => {
+            // The same SRTP index again: only where nothing in the packet can differ.
+            (slot.repair == Repair::Plain && slot.template.stamp_at.is_none()).then_some(())?;
             let ssrc = slot.parameters.ssrc;
-            send(&slot.template, ssrc, way.payload_type, numbers.ext_seq, numbers, entry, None, transport, outbox)?;
+            send(
+                now_us,
+                &slot.template,
+                ssrc,
+                way.payload_type,
+                numbers.ext_seq,
+                numbers,
+                entry,
+                None,
+                transport,
+                outbox,
+            )?;
             counters.inc(Counter::ResentPlain);
         }
     }
@@ -189,11 +219,12 @@ fn resend_one(
     Some(())
 }
 
-/// Writes, protects and queues one packet. The bytes before protection follow from the arguments alone: a plain
-/// retransmission must not differ from the first sending (see `srtp`).
+/// Writes, protects and queues one packet. The bytes before protection follow from the arguments alone, but for the stamp
+/// of templates that have one: a plain retransmission must not differ from the first sending (see `srtp`).
 #[allow(clippy::too_many_arguments)] // the hot path; a struct would be filled and emptied at each call
 #[inline]
 fn send(
+    now_us: u64,
     template: &HeaderTemplate,
     ssrc: u32,
     payload_type: u8,
@@ -234,6 +265,10 @@ fn send(
     }
     room[body_at..payload_end].copy_from_slice(&entry.payload);
     entry.vp8.rewrite(&mut room[body_at..payload_end], numbers.picture_id, numbers.tl0picidx);
+    if let (Some(at), Some(bandwidth)) = (template.stamp_at, &mut transport.bandwidth) {
+        let seq = bandwidth.stamp(now_us, plain_bytes + MAX_RTP_OVERHEAD_BYTES);
+        room[at..at + 2].copy_from_slice(&seq.to_be_bytes());
+    }
     let len = tx.protect_rtp(room, plain_bytes, header_bytes, ssrc, ext_seq)?;
     outbox.commit(len, peer, &mut transport.chain);
     transport.tx_packets += 1;

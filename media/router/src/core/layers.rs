@@ -2,7 +2,6 @@
 
 use super::Core;
 use super::tables::{Slot, Transport};
-use crate::parameters::Kind;
 
 /// A layer whose newest packet is this much older than another layer's is not sent any more: browsers stop their upper
 /// layers at once when their upload falls.
@@ -11,6 +10,10 @@ const SILENT_US: u64 = 1_000_000;
 const OVERSIZE_PERCENT: u64 = 125;
 /// Heights of three layers while no key frame has told them, from the lowest.
 const GUESSED_PX: [u32; 3] = [180, 360, 720];
+/// A higher layer has to fit with a tenth of what it adds to spare, or it would soon be left again.
+const RISE_ROOM: u64 = 10;
+/// Our own RTCP towards a viewer.
+const REPORTS_BPS: u64 = 4_000;
 /// How often layers are looked at without a reason.
 pub(super) const CHOICE_US: u64 = 200_000;
 
@@ -47,46 +50,145 @@ impl Reason {
     }
 }
 
-impl Core {
-    /// Chooses for one slot now.
-    pub(super) fn choose(&mut self, _now_us: u64, slot_at: usize) {
-        let Some(slot) = self.slots.get_mut(slot_at) else { return };
-        let mut layers = std::mem::take(&mut slot.layers);
-        self.sort(&mut layers);
-        let Some(slot) = self.slots.get_mut(slot_at) else { return };
-        slot.layers = layers;
-        let Some(slot) = self.slots.get(slot_at) else { return };
-        let Some((target, reason)) = self.fitting(slot) else {
-            self.want(slot_at, None, Reason::NoSource);
-            return;
-        };
-        self.want(slot_at, Some(target), reason);
-    }
+/// What one video slot gets of a budget.
+#[derive(Debug)]
+pub(super) struct Grant {
+    slot_at: usize,
+    /// The place of the best layer that fits the slot, and why no better one.
+    top: usize,
+    reason: Reason,
+    place: Option<usize>,
+    cost_bps: u64,
+    blocked: bool,
+}
 
+impl Core {
     pub(super) fn choose_when_due(&mut self, now_us: u64, transport_at: usize, anyway: bool) {
         let Some(transport) = self.transports.get_mut(transport_at) else { return };
         if transport.slots.is_empty() || (!anyway && now_us < transport.next_choice_us) {
             return;
         }
         transport.next_choice_us = now_us + CHOICE_US;
-        self.choose_all(now_us, transport_at);
+        self.choose(now_us, transport_at);
     }
 
-    /// Chooses for every slot of a transport.
-    pub(super) fn choose_all(&mut self, now_us: u64, transport_at: usize) {
-        let count = self.transports.get(transport_at).map_or(0, |t| t.slots.len());
-        for position in 0..count {
-            if let Some(slot_at) = self.transports.get(transport_at).and_then(|t| t.slots.get(position)).copied()
-                && self.slots.get(slot_at).is_some_and(|slot| !slot.layers.is_empty())
-            {
-                self.choose(now_us, slot_at);
+    /// Chooses for every slot of a viewer: sound first, then each picture's lowest layer, then layer by layer upwards.
+    pub(super) fn choose(&mut self, now_us: u64, transport_at: usize) {
+        let mut grants = std::mem::take(&mut self.grants);
+        grants.clear();
+        let mut spent_bps = REPORTS_BPS;
+        for position in 0..self.transports.get(transport_at).map_or(0, |t| t.slots.len()) {
+            let Some(slot_at) = self.transports.get(transport_at).and_then(|t| t.slots.get(position)).copied() else {
+                break;
+            };
+            self.sort_layers(slot_at);
+            let Some(slot) = self.slots.get(slot_at).filter(|slot| !slot.layers.is_empty()) else {
+                self.want(slot_at, None, Reason::NoSource);
+                continue;
+            };
+            let (top, reason) = self.fitting(slot);
+            if slot.is_video() {
+                grants.push(Grant { slot_at, top, reason, place: None, cost_bps: 0, blocked: false });
+            } else {
+                let at = slot.layers.get(top).copied();
+                spent_bps += at.and_then(|at| self.ingests.get(at)).map_or(0, |ingest| ingest.meter.bps());
+                self.want(slot_at, at, reason);
             }
+        }
+        if !grants.is_empty() {
+            self.grant(now_us, transport_at, spent_bps, &mut grants);
+        }
+        self.grants = grants;
+    }
+
+    fn grant(&mut self, now_us: u64, transport_at: usize, sound_bps: u64, grants: &mut [Grant]) {
+        let Some(transport) = self.transports.get(transport_at) else { return };
+        let bandwidth = transport.bandwidth.as_ref();
+        let budget_bps = bandwidth.and_then(|bandwidth| bandwidth.budget_bps(now_us));
+        // What is lost is sent again.
+        let repair = 1.0 + bandwidth.map_or(0.0, |bandwidth| bandwidth.loss());
+        let budget_bps = budget_bps.map(|bps| (bps as f64 / repair) as u64);
+        let proven = bandwidth.is_some_and(|bandwidth| bandwidth.is_proven());
+        let congested = bandwidth.is_some_and(|bandwidth| bandwidth.is_congested());
+        let mut spent_bps = sound_bps;
+        let mut need_bps = None;
+        loop {
+            let mut granted = false;
+            for grant in grants.iter_mut().filter(|grant| !grant.blocked && grant.place != Some(grant.top)) {
+                let Some(slot) = self.slots.get(grant.slot_at) else { continue };
+                let Some(place) = self.next_place(slot, grant.place, grant.top) else { continue };
+                let cost_bps = self.cost_bps(slot, place).max(grant.cost_bps);
+                let more_bps = cost_bps - grant.cost_bps;
+                let is_rise = slot.place_of(slot.wanted).is_none_or(|wanted| place > wanted);
+                // What is shown stays as long as it fits; what is not has to fit with room to spare.
+                let with_room_bps = more_bps + more_bps / RISE_ROOM;
+                let asked_bps = spent_bps + if is_rise { with_room_bps } else { more_bps };
+                let free = budget_bps.is_none() || (grant.place.is_none() && !proven);
+                if free || budget_bps.is_some_and(|budget| asked_bps <= budget) {
+                    spent_bps += more_bps;
+                    (grant.place, grant.cost_bps) = (Some(place), cost_bps);
+                    granted = true;
+                } else {
+                    grant.blocked = true;
+                    let wish_bps = spent_bps + with_room_bps;
+                    need_bps = Some(need_bps.map_or(wish_bps, |need: u64| need.min(wish_bps)));
+                }
+            }
+            if !granted {
+                break;
+            }
+        }
+        for grant in grants.iter() {
+            let Some(slot) = self.slots.get(grant.slot_at) else { continue };
+            let reason = match grant.place {
+                None => Reason::PausedBandwidth,
+                Some(place) if place < grant.top => Reason::Bandwidth,
+                Some(_) => grant.reason,
+            };
+            let shown = slot.place_of(slot.current);
+            let (target, current) = (grant.place.and_then(|place| slot.layers.get(place)).copied(), slot.current);
+            self.want(grant.slot_at, target, reason);
+            // A queue stands: the higher layer does not go on until the lower one's key frame, sound would wait behind it.
+            if congested && shown.is_some_and(|shown| grant.place.is_some_and(|place| place < shown)) {
+                self.stop_showing(grant.slot_at, current);
+            }
+        }
+        if let Some(transport) = self.transports.get_mut(transport_at) {
+            transport.need_bps = need_bps.map(|bps| (bps as f64 * repair) as u64);
         }
     }
 
-    /// The best layer that flows and that the slot is large enough for.
-    fn fitting(&self, slot: &Slot) -> Option<(usize, Reason)> {
-        let limit_px = slot.max_height_px.filter(|_| slot.parameters.kind == Kind::Video);
+    fn stop_showing(&mut self, slot_at: usize, current: Option<usize>) {
+        if let (Some(slot), Some(current)) = (self.slots.get_mut(slot_at), current) {
+            slot.current = None;
+            self.detach(current, slot_at);
+        }
+    }
+
+    /// The next layer above `place` that flows; the lowest one when none does.
+    fn next_place(&self, slot: &Slot, place: Option<usize>, top: usize) -> Option<usize> {
+        let from = place.map_or(0, |place| place + 1);
+        (from..=top).find(|place| *place == top || self.flows(slot.layers[*place], &slot.layers))
+    }
+
+    fn cost_bps(&self, slot: &Slot, place: usize) -> u64 {
+        let measured_bps = slot.layers.get(place).and_then(|at| self.ingests.get(*at)).map_or(0, |i| i.meter.bps());
+        // In its first quarter of a second nothing is known but the height.
+        if measured_bps > 0 { measured_bps } else { u64::from(self.height_px(slot, place)).pow(2) * 3 }
+    }
+
+    fn sort_layers(&mut self, slot_at: usize) {
+        let Some(slot) = self.slots.get_mut(slot_at).filter(|slot| slot.layers.len() > 1) else { return };
+        let mut layers = std::mem::take(&mut slot.layers);
+        self.sort(&mut layers);
+        if let Some(slot) = self.slots.get_mut(slot_at) {
+            slot.layers = layers;
+        }
+    }
+
+    /// The place of the best layer that flows and that the slot is large enough for, and why no better one.
+    fn fitting(&self, slot: &Slot) -> (usize, Reason) {
+        let limit_px = slot.max_height_px.filter(|_| slot.is_video());
         let mut chosen = None;
         let (mut silent, mut too_high) = (false, false);
         for (place, &at) in slot.layers.iter().enumerate() {
@@ -96,20 +198,20 @@ impl Core {
             if !self.flows(at, &slot.layers) {
                 silent |= fits;
             } else if fits || chosen.is_none() {
-                chosen = Some(at);
+                chosen = Some(place);
             } else {
                 too_high = true;
             }
         }
         // Before anything flows the first one promised is waited for, so that its key frame is asked for.
-        let at = chosen.or_else(|| slot.layers.first().copied())?;
-        let above = slot.layers.iter().rev().take_while(|layer| **layer != at).count() > 0;
+        let place = chosen.unwrap_or(0);
+        let above = place + 1 < slot.layers.len();
         let reason = match () {
             () if above && silent => Reason::LayerSilent,
             () if above && too_high => Reason::SlotSmall,
             () => Reason::Best,
         };
-        Some((at, reason))
+        (place, reason)
     }
 
     /// The highest layer that flows of the m-line that `ingest_at` belongs to: what a tap takes.
@@ -159,6 +261,9 @@ impl Core {
 
     /// The worst loss that a slot's last report told, as a share.
     pub(super) fn loss_of(&self, transport: &Transport) -> f64 {
+        if let Some(bandwidth) = &transport.bandwidth {
+            return bandwidth.loss();
+        }
         let worst = transport.slots.iter().filter_map(|at| self.slots.get(*at)).map(|slot| slot.fraction_lost).max();
         f64::from(worst.unwrap_or(0)) / 256.0
     }

@@ -7,6 +7,7 @@ mod ingress;
 mod layers;
 mod links;
 mod mirror;
+mod probes;
 mod reports;
 mod restart;
 mod routes;
@@ -256,6 +257,7 @@ pub struct Core {
     /// Something changed that may make slots turn to another layer.
     choice_due: bool,
     nacks: Vec<(usize, u16, u16)>,
+    grants: Vec<layers::Grant>,
     border: mirror::Border,
 }
 
@@ -281,6 +283,7 @@ impl Core {
             due_nacks: Vec::new(),
             choice_due: false,
             nacks: Vec::new(),
+            grants: Vec::new(),
             border: mirror::Border::default(),
         }
     }
@@ -328,7 +331,9 @@ impl Core {
                 self.add_ingest(ingest_id, transport_id, *parameters)
             }
             Command::RemoveIngest { ingest_id } => self.remove_ingest(ingest_id),
-            Command::AddSlot { slot_id, transport_id, parameters } => self.add_slot(slot_id, transport_id, *parameters),
+            Command::AddSlot { slot_id, transport_id, parameters } => {
+                self.add_slot(now_us, slot_id, transport_id, *parameters)
+            }
             Command::RemoveSlot { slot_id } => self.remove_slot(slot_id),
             Command::Route { slot_id, ingest_ids } => self.route(now_us, slot_id, &ingest_ids),
             Command::LimitSlot { slot_id, max_height_px } => self.limit_slot(now_us, slot_id, max_height_px),
@@ -364,7 +369,7 @@ impl Core {
                     rx_packets: t.rx_packets,
                     tx_packets: t.tx_packets,
                     consent_age_ms: t.checked.then(|| age_ms(t.consent_us)),
-                    estimate_bps: None,
+                    estimate_bps: t.bandwidth.as_ref().and_then(|bandwidth| bandwidth.budget_bps(now_us)),
                     rtt_ms: self.rtt_of(t).map(|us| us as f64 / 1000.0),
                     loss: self.loss_of(t),
                 })

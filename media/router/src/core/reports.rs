@@ -45,6 +45,9 @@ impl Core {
         nacks.clear();
         let mut keyframe_asked = false;
         let read = read_untrusted(plain, |item| {
+            if let Item::TransportCc { at: from, end } = item {
+                self.arrivals_untrusted(now_us, at, plain.get(from..end).unwrap_or_default());
+            }
             keyframe_asked |= matches!(item, Item::Pli { .. } | Item::Fir { .. });
             self.item(now_us, at, item, &mut nacks);
         });
@@ -93,7 +96,20 @@ impl Core {
                     ingest.keyframe_request.want();
                 }
             }
-            Item::Bye { .. } | Item::Remb { .. } | Item::TransportCc | Item::Other => {}
+            Item::Bye { .. } | Item::Remb { .. } | Item::TransportCc { .. } | Item::Other => {}
+        }
+    }
+
+    fn arrivals_untrusted(&mut self, now_us: u64, at: usize, body: &[u8]) {
+        let Some(transport) = self.transports.get_mut(at) else { return };
+        let Some(bandwidth) = &mut transport.bandwidth else { return };
+        let before = (bandwidth.budget_bps(now_us), bandwidth.is_congested());
+        if let Err(why) = bandwidth.feedback_untrusted(now_us, body) {
+            self.counters.bad(why);
+        }
+        self.counters.inc(Counter::TransportCcIn);
+        if before != (bandwidth.budget_bps(now_us), bandwidth.is_congested()) {
+            transport.next_choice_us = now_us; // at the next tick
         }
     }
 
@@ -218,6 +234,7 @@ impl Core {
             transport.next_transport_cc_us = now_us + TRANSPORT_CC_US;
             self.send_transport_cc(at, outbox);
         }
+        self.probe(now_us, at, outbox);
         let Some(transport) = self.transports.get_mut(at) else { return };
         if now_us >= transport.next_report_us {
             transport.next_report_us = now_us + REPORT_US;

@@ -3,13 +3,14 @@
 use super::layers::Reason;
 use super::mirror::Share;
 use super::restart::Credentials;
-use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, Slot, Source, Transport, TransportState};
+use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, RESENT_KEPT, Slot, Source, Transport, TransportState};
 use super::{Core, Event, Keys};
+use crate::bandwidth::Bandwidth;
 use crate::feedback::KeyframeRequest;
 use crate::history::History;
 use crate::meter::Meter;
 use crate::outbox::Outbox;
-use crate::parameters::{IngestParameters, Kind, SlotParameters};
+use crate::parameters::{IngestParameters, Kind, Repair, SlotParameters};
 use crate::rewrite::Rewrite;
 use crate::speech::Speech;
 use crate::srtp::{Inbound, Outbound};
@@ -202,17 +203,28 @@ impl Core {
         Some(())
     }
 
-    pub(super) fn add_slot(&mut self, slot_id: u64, transport_id: u64, parameters: SlotParameters) -> Option<()> {
+    pub(super) fn add_slot(
+        &mut self,
+        now_us: u64,
+        slot_id: u64,
+        transport_id: u64,
+        parameters: SlotParameters,
+    ) -> Option<()> {
         let transport_at = self.transports.find(transport_id)?;
         let (first_seq, first_ts, rtx_seq) =
             (self.numbering.next() as u16, self.numbering.next() as u32, self.numbering.next());
         let extensions = &parameters.extensions;
+        let repair = parameters.repair();
         let slot = Slot {
             id: slot_id,
             transport: transport_at,
             by_codec: parameters.by_codec(),
-            template: HeaderTemplate::new(parameters.ssrc, &parameters.mid, extensions),
-            rtx_template: parameters.rtx_ssrc.map(|ssrc| HeaderTemplate::new(ssrc, &parameters.mid, extensions)),
+            template: HeaderTemplate::new(parameters.ssrc, &parameters.mid, extensions, repair),
+            // Each retransmission has a number of its own.
+            rtx_template: parameters
+                .rtx_ssrc
+                .map(|ssrc| HeaderTemplate::new(ssrc, &parameters.mid, extensions, Repair::Rtx)),
+            repair,
             rewrite: Rewrite::new(first_seq, first_ts),
             rtx_ext_seq: rtx_seq & 0x7fff,
             layers: Vec::new(),
@@ -229,11 +241,18 @@ impl Core {
             rtt_us: None,
             reports: [(0, 0); REPORTS_KEPT],
             resends_left: super::forward::RESENDS,
+            resent: [(0, 0); RESENT_KEPT],
+            next_resent: 0,
             resends_renewed_us: 0,
             parameters,
         };
+        let stamped = slot.template.stamp_at.is_some();
         let at = self.slots.insert(slot_id, slot)?;
-        self.transports.get_mut(transport_at)?.slots.push(at);
+        let transport = self.transports.get_mut(transport_at)?;
+        transport.slots.push(at);
+        if stamped {
+            transport.bandwidth.get_or_insert_with(|| Box::new(Bandwidth::new(now_us)));
+        }
         Some(())
     }
 
@@ -250,7 +269,7 @@ impl Core {
     /// frame of the layer that fits; until then what it shows now goes on. None shows nothing, at once.
     pub(super) fn route(&mut self, now_us: u64, slot_id: u64, ingest_ids: &[u64]) -> Option<()> {
         let slot_at = self.slots.find(slot_id)?;
-        let kind = self.slots.get(slot_at)?.parameters.kind;
+        let (kind, transport_at) = self.slots.get(slot_at).map(|slot| (slot.parameters.kind, slot.transport))?;
         let mut layers = Vec::with_capacity(ingest_ids.len());
         for id in ingest_ids {
             let at = self.ingests.find(*id)?;
@@ -274,15 +293,17 @@ impl Core {
         if slot.layers.is_empty() {
             self.want(slot_at, None, Reason::NoSource);
         } else {
-            self.choose(now_us, slot_at);
+            self.choose(now_us, transport_at);
         }
         Some(())
     }
 
     pub(super) fn limit_slot(&mut self, now_us: u64, slot_id: u64, max_height_px: Option<u32>) -> Option<()> {
         let slot_at = self.slots.find(slot_id)?;
-        self.slots.get_mut(slot_at)?.max_height_px = max_height_px;
-        self.choose(now_us, slot_at);
+        let slot = self.slots.get_mut(slot_at)?;
+        slot.max_height_px = max_height_px;
+        let transport_at = slot.transport;
+        self.choose(now_us, transport_at);
         Some(())
     }
 

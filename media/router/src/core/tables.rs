@@ -6,11 +6,12 @@ use super::layers::Reason;
 use super::links::Link;
 use super::mirror::Mirror;
 use super::restart::Credentials;
+use crate::bandwidth::Bandwidth;
 use crate::feedback::{KeyframeRequest, TransportCc};
 use crate::history::History;
 use crate::meter::Meter;
 use crate::outbox::{ChainHandle, Peer};
-use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, SlotParameters};
+use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, Repair, SlotParameters};
 use crate::payload::{CODEC_COUNT, Codec};
 use crate::rewrite::Rewrite;
 use crate::rtp::FIXED_HEADER_BYTES;
@@ -134,6 +135,10 @@ pub struct Transport {
     pub ssrcs: Vec<(u32, Source)>,
     pub extensions: ExtensionIds,
     pub transport_cc: TransportCc,
+    /// Of a viewer that reports arrivals or a bit rate.
+    pub bandwidth: Option<Box<Bandwidth>>,
+    /// What would be sent if the way carried more.
+    pub need_bps: Option<u64>,
     pub next_transport_cc_us: u64,
     pub next_report_us: u64,
     pub next_choice_us: u64,
@@ -166,6 +171,8 @@ impl Transport {
             ssrcs: Vec::new(),
             extensions: ExtensionIds::default(),
             transport_cc: TransportCc::default(),
+            bandwidth: None,
+            need_bps: None,
             next_transport_cc_us: 0,
             next_report_us: 0,
             next_choice_us: 0,
@@ -241,19 +248,24 @@ impl Ingest {
 pub struct HeaderTemplate {
     pub bytes: Vec<u8>,
     pub level_at: Option<usize>,
+    /// Where the transport-wide sequence number goes.
+    pub stamp_at: Option<usize>,
 }
 
 impl HeaderTemplate {
-    /// mid always (it is how a receiver finds the m-line, RFC 8843 9.2), audio level where negotiated. Nothing that
-    /// changes from one sending to the next: a plain retransmission has to be the same bytes.
-    pub fn new(ssrc: u32, mid: &str, extensions: &ExtensionIds) -> Self {
+    /// mid always (it is how a receiver finds the m-line, RFC 8843 9.2), audio level where negotiated.
+    ///
+    /// A stamp (the transport-wide sequence number) is other bytes at each sending, under the same SRTP index: AES-GCM
+    /// would be used twice with one nonce. So `Repair::Plain`, whose retransmissions have to be the same bytes, has none.
+    pub fn new(ssrc: u32, mid: &str, extensions: &ExtensionIds, repair: Repair) -> Self {
         let mut bytes = vec![0x80; FIXED_HEADER_BYTES];
         bytes[1..8].fill(0);
         bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
         let mid = &mid.as_bytes()[..mid.len().min(16)];
         let mid_id = extensions.mid.filter(|_| !mid.is_empty());
-        let mut level_at = None;
-        if mid_id.is_some() || extensions.audio_level.is_some() {
+        let stamp_id = extensions.transport_cc.filter(|_| repair != Repair::Plain);
+        let (mut level_at, mut stamp_at) = (None, None);
+        if mid_id.is_some() || extensions.audio_level.is_some() || stamp_id.is_some() {
             bytes[0] |= 0x10;
             bytes.extend_from_slice(&[0xBE, 0xDE, 0, 0]);
             if let Some(id) = mid_id {
@@ -264,16 +276,23 @@ impl HeaderTemplate {
                 level_at = Some(bytes.len());
                 bytes.extend_from_slice(&[id << 4, 0]);
             }
+            if let Some(id) = stamp_id {
+                bytes.push(id << 4 | 1);
+                stamp_at = Some(bytes.len());
+                bytes.extend_from_slice(&[0, 0]);
+            }
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             let words = ((bytes.len() - FIXED_HEADER_BYTES - 4) / 4) as u16;
             bytes[14..16].copy_from_slice(&words.to_be_bytes());
         }
-        Self { bytes, level_at }
+        Self { bytes, level_at, stamp_at }
     }
 }
 
 /// Sender reports remembered for the round trip (RFC 3550 6.4.1): middle 32 bits of the NTP time, when sent.
 pub const REPORTS_KEPT: usize = 4;
+/// Retransmissions remembered so that none goes out twice within a round trip.
+pub const RESENT_KEPT: usize = 64;
 
 pub struct Slot {
     pub id: u64,
@@ -282,6 +301,7 @@ pub struct Slot {
     pub by_codec: [Option<CodecParameters>; CODEC_COUNT],
     pub template: HeaderTemplate,
     pub rtx_template: Option<HeaderTemplate>,
+    pub repair: Repair,
     pub rewrite: Rewrite,
     pub rtx_ext_seq: u64,
     /// What may be shown, from the lowest to the highest layer.
@@ -300,12 +320,21 @@ pub struct Slot {
     pub rtt_us: Option<u64>,
     pub reports: [(u32, u64); REPORTS_KEPT],
     pub resends_left: u32,
+    /// What was sent again lately, and when: (sequence number, microseconds).
+    pub resent: [(u16, u64); RESENT_KEPT],
+    pub next_resent: usize,
     pub resends_renewed_us: u64,
 }
 
 impl Slot {
     pub fn is_video(&self) -> bool {
         self.parameters.kind == Kind::Video
+    }
+
+    /// How to send on the retransmission stream: its SSRC and payload type.
+    pub fn rtx_way(&self) -> Option<(u32, u8)> {
+        self.rtx_template.as_ref()?;
+        Some((self.parameters.rtx_ssrc?, self.parameters.codecs.iter().find_map(|codec| codec.rtx_payload_type)?))
     }
 
     pub fn place_of(&self, ingest: Option<usize>) -> Option<usize> {

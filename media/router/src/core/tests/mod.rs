@@ -1,10 +1,12 @@
 //! The core without a network: peers with real SRTP on both ends, a clock that only moves when told.
 
 mod choosing;
+mod emulator;
 mod hostile;
 mod ice;
 mod links;
 mod mirror;
+mod paths;
 mod repair;
 mod speaking;
 mod switching;
@@ -23,6 +25,8 @@ use crate::rtp::{Header, extend_seq};
 use crate::srtp::{Inbound, Outbound, Profile};
 use crate::stats::Counter;
 
+/// The extension id of transport-wide sequence numbers towards viewers.
+pub const STAMP_ID: u8 = 5;
 pub const PASSWORD: &str = "a password of twenty-two";
 const RX_KEY: [u8; 16] = [1; 16];
 const TX_KEY: [u8; 16] = [2; 16];
@@ -58,6 +62,7 @@ pub struct Got {
     pub ssrc: u32,
     pub ext_seq: u64,
     pub rtp_ts: u32,
+    pub stamp: Option<u16>,
     pub payload: Vec<u8>,
 }
 
@@ -138,41 +143,49 @@ impl World {
             .flat_map(|(peer, datagrams)| datagrams.map(move |d| (peer.address.port(), d.to_vec())))
             .collect();
         self.outbox.clear();
-        for (port, mut datagram) in sent {
+        for (port, datagram) in sent {
             if datagram[0] < 128 || self.far.contains(&port) {
                 self.raw.entry(port).or_default().push(datagram);
-                continue;
+            } else {
+                self.arrive(port, datagram);
             }
-            let Some(receiver) = self.receivers.get_mut(&port) else { continue };
-            if (192..=223).contains(&datagram[1]) {
-                let len = receiver.unprotect_rtcp_untrusted(&mut datagram).expect("authentic report");
-                self.rtcp_bytes.push(datagram[..len].to_vec());
-                let items = self.reports.entry(port).or_default();
-                read_untrusted(&datagram[..len], |item| items.push(item)).expect("well-formed report");
-                continue;
-            }
-            let header = Header::parse_untrusted(&datagram).expect("well-formed packet");
-            let highest = self.highest.entry((port, header.ssrc)).or_insert(u64::from(header.seq));
-            let index = extend_seq(header.seq, *highest);
-            *highest = (*highest).max(index);
-            // One index, one plaintext: anything else would break AES-GCM.
-            if let Some(before) = self.sealed.get(&(port, header.ssrc, index)) {
-                assert_eq!(before, &datagram, "index {index} was used for two different packets");
-                continue;
-            }
-            self.sealed.insert((port, header.ssrc, index), datagram.clone());
-            let opened = receiver.unprotect_rtp_untrusted(&mut datagram, header.len_bytes, header.ssrc, header.seq);
-            let (len, ext_seq) = opened.expect("authentic packet");
-            let payload = header.payload_untrusted(&datagram[..len]).expect("right padding").to_vec();
-            self.media.entry(port).or_default().push(Got {
-                payload_type: header.payload_type,
-                marker: header.marker,
-                ssrc: header.ssrc,
-                ext_seq,
-                rtp_ts: header.rtp_ts,
-                payload,
-            });
         }
+    }
+
+    /// A datagram reaches a peer, which opens it.
+    pub fn arrive(&mut self, port: u16, mut datagram: Vec<u8>) {
+        let Some(receiver) = self.receivers.get_mut(&port) else { return };
+        if (192..=223).contains(&datagram[1]) {
+            let len = receiver.unprotect_rtcp_untrusted(&mut datagram).expect("authentic report");
+            self.rtcp_bytes.push(datagram[..len].to_vec());
+            let items = self.reports.entry(port).or_default();
+            read_untrusted(&datagram[..len], |item| items.push(item)).expect("well-formed report");
+            return;
+        }
+        let header = Header::parse_untrusted(&datagram).expect("well-formed packet");
+        let highest = self.highest.entry((port, header.ssrc)).or_insert(u64::from(header.seq));
+        let index = extend_seq(header.seq, *highest);
+        *highest = (*highest).max(index);
+        // One index, one plaintext: anything else would break AES-GCM.
+        if let Some(before) = self.sealed.get(&(port, header.ssrc, index)) {
+            assert_eq!(before, &datagram, "index {index} was used for two different packets");
+            return;
+        }
+        self.sealed.insert((port, header.ssrc, index), datagram.clone());
+        let opened = receiver.unprotect_rtp_untrusted(&mut datagram, header.len_bytes, header.ssrc, header.seq);
+        let (len, ext_seq) = opened.expect("authentic packet");
+        let payload = header.payload_untrusted(&datagram[..len]).expect("right padding").to_vec();
+        let stamp = header.extensions(&datagram).find(|(id, _)| *id == STAMP_ID);
+        let stamp = stamp.map(|(_, value)| u16::from_be_bytes([value[0], value[1]]));
+        self.media.entry(port).or_default().push(Got {
+            payload_type: header.payload_type,
+            marker: header.marker,
+            ssrc: header.ssrc,
+            ext_seq,
+            rtp_ts: header.rtp_ts,
+            stamp,
+            payload,
+        });
     }
 
     /// A transport whose id and ufrag follow from the port, checked and with keys.
