@@ -101,6 +101,7 @@ class SlotFlow(TypedDict):
 class TransportFlow(TypedDict):
     transport_id: int
     remote: tuple[str, int] | None
+    path: Literal["udp", "tcp"] | None
     state: Literal["new", "ice", "dtls", "connected", "closed"]
     rx_packets: int
     tx_packets: int
@@ -134,10 +135,12 @@ class Router:
     """Commands raise ValueError for values that cannot be, RuntimeError once the router is closed. One that names an
     id that is gone (a transport may close at any moment) is counted as `commands_ignored` and has no other effect."""
 
-    def __new__(cls, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1) -> Self:
-        """Binds one UDP port per address (port 0 = any) and starts `threads` I/O threads, over which transports are
-        spread. OSError if it cannot bind, ValueError if `threads` is not within 1..16 or `history_packets` not within
-        64..65536."""
+    def __new__(
+        cls, bind: list[tuple[str, int]], *, history_packets: int = 1024, threads: int = 1, tcp: bool = False
+    ) -> Self:
+        """Binds one UDP port per address (port 0 = any), with `tcp` the same port on TCP as well, and starts `threads`
+        I/O threads, over which transports are spread. OSError if it cannot bind, ValueError if `threads` is not within
+        1..16 or `history_packets` not within 64..65536."""
 
     def local_addresses(self) -> list[tuple[str, int]]: ...
     def event_fd(self) -> int: ...

@@ -58,6 +58,7 @@ class MediaNodeConfig:
     max_sessions: int = 4000
     history_packets: int = 1024
     threads: int = 1
+    tcp: bool = True  # the same port numbers on TCP, for who gets no UDP through (RFC 6544)
     handshake_timeout_s: float = 15.0
 
 

@@ -78,6 +78,7 @@ class MediaRouter:
         native: NativeRouter,
         candidates: tuple[tuple[str, int], ...],
         *,
+        tcp: bool = False,
         on_event: Callable[[MediaEvent], None],
         max_sessions: int = 4000,
         handshake_timeout_s: float = HANDSHAKE_TIMEOUT_S,
@@ -95,6 +96,7 @@ class MediaRouter:
             "ice_restarts": 0,
         }
         self.candidates = candidates
+        self._tcp = tcp
         # By publication id: copies that came over a link from another node.
         self.trunks: dict[str, Trunk] = {}
         self.on_wanted: Callable[[], None] = lambda: None
@@ -138,7 +140,7 @@ class MediaRouter:
         self.sessions[session_id] = self.publications[claims.id] = publication
         self.counters["publications_begun"] += 1
         self._route_waiting(claims.id)
-        answer = write_answer(offer, transport.local(self.candidates), transport.transport_id, 1)
+        answer = write_answer(offer, transport.local(self.candidates, tcp=self._tcp), transport.transport_id, 1)
         return Begun(session_id, answer, _etag(transport))
 
     def play(self, claims: Claims, offer_data: bytes) -> Begun:
@@ -175,7 +177,9 @@ class MediaRouter:
         for slot in slots:
             self._watch(slot)
         sending = {item.line.index: item.sending for item in planned}
-        answer = write_answer(offer, transport.local(self.candidates), transport.transport_id, 1, sending)
+        answer = write_answer(
+            offer, transport.local(self.candidates, tcp=self._tcp), transport.transport_id, 1, sending
+        )
         return Begun(session_id, answer, _etag(transport))
 
     def etag_of(self, session: Session) -> str:
@@ -186,7 +190,7 @@ class MediaRouter:
         transport = session.transport
         transport.restart_ice(remote_ufrag)
         self.counters["ice_restarts"] += 1
-        return write_fragment(transport.local(self.candidates), *transport.tagged_line)
+        return write_fragment(transport.local(self.candidates, tcp=self._tcp), *transport.tagged_line)
 
     @contextmanager
     def checkable(self) -> Iterator[tuple[str, str]]:

@@ -144,6 +144,7 @@ class LocalTransport:
     fingerprint: tuple[str, str]
     setup: Setup
     candidates: tuple[tuple[str, int], ...]
+    tcp: bool = False  # each candidate listens on TCP as well
 
 
 @dataclass(frozen=True, slots=True)

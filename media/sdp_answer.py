@@ -17,6 +17,9 @@ from media.rtp_parameters import (
 
 # RFC 8445 5.1.2.1: type preference 126 for host candidates, component 1.
 HOST_TYPE_PREFERENCE = 126
+# RFC 6544 4.2: below UDP of the same kind, so that TCP is what remains when UDP gives no answer; 4 is passive.
+TCP_TYPE_PREFERENCE = 90
+PASSIVE_PREFERENCE = 4
 # RFC 4588 8.6 leaves the buffer time open; browsers read nothing from it.
 RTX_CLOCK_RATE_HZ = 90_000
 
@@ -95,7 +98,7 @@ def _accepted(
                 lines.append(f"a=ssrc:{ssrc} cname:{sent.cname}")
                 lines.append(f"a=ssrc:{ssrc} msid:{sent.stream_id} {sent.track_id}")
     if with_candidates:
-        lines += candidate_lines(local.candidates)
+        lines += candidate_lines(local)
     return lines
 
 
@@ -111,14 +114,22 @@ def _codec(codec: Codec) -> list[str]:
     return lines
 
 
-def candidate_lines(candidates: tuple[tuple[str, int], ...]) -> list[str]:
+def candidate_lines(local: LocalTransport) -> list[str]:
     """All our candidates, best first, and that there will be no more (RFC 8839 5.1, RFC 8838 8.2)."""
-    lines = [f"a=candidate:{_candidate(place, *address)}" for place, address in enumerate(candidates)]
+    lines = [f"a=candidate:{_udp_candidate(place, *address)}" for place, address in enumerate(local.candidates)]
+    if local.tcp:
+        # After those on UDP: some encoders look at the first line only.
+        lines += [f"a=candidate:{_tcp_candidate(place, *address)}" for place, address in enumerate(local.candidates)]
     return [*lines, "a=end-of-candidates"]
 
 
-def _candidate(place: int, ip: str, port: int) -> str:
-    local_preference = 65535 - place
-    priority = (HOST_TYPE_PREFERENCE << 24) | (local_preference << 8) | 255
-    foundation = f"{ip_address(ip).version}{place}"
-    return f"{foundation} 1 udp {priority} {ip} {port} typ host"
+def _udp_candidate(place: int, ip: str, port: int) -> str:
+    priority = (HOST_TYPE_PREFERENCE << 24) | ((65535 - place) << 8) | 255
+    return f"{ip_address(ip).version}{place} 1 udp {priority} {ip} {port} typ host"
+
+
+def _tcp_candidate(place: int, ip: str, port: int) -> str:
+    # RFC 6544 4.2: three bits of the local preference are for the direction, the others to tell our addresses apart.
+    local_preference = (PASSIVE_PREFERENCE << 13) | (8191 - place)
+    priority = (TCP_TYPE_PREFERENCE << 24) | (local_preference << 8) | 255
+    return f"{ip_address(ip).version}{place}t 1 tcp {priority} {ip} {port} typ host tcptype passive"

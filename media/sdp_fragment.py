@@ -59,6 +59,6 @@ def write_fragment(local: LocalTransport, kind: str, mid: str) -> str:
         f"a=mid:{mid}",
         f"a=ice-ufrag:{local.ice_ufrag}",
         f"a=ice-pwd:{local.ice_pwd}",
-        *candidate_lines(local.candidates),
+        *candidate_lines(local),
     ]
     return "\r\n".join(lines) + "\r\n"

@@ -50,11 +50,14 @@ class RunningNode:
             config.redis_url, socket_timeout=REDIS_TIMEOUT_S, socket_connect_timeout=REDIS_TIMEOUT_S
         )
         self.node = MediaNode(self.redis, config, clock_ms)
-        self.native = NativeRouter(list(config.bind), history_packets=config.history_packets, threads=config.threads)
+        self.native = NativeRouter(
+            list(config.bind), history_packets=config.history_packets, threads=config.threads, tcp=config.tcp
+        )
         candidates = tuple(_candidates(self.native.local_addresses(), config.announced))
         self.router = MediaRouter(
             self.native,
             candidates,
+            tcp=config.tcp,
             on_event=self._tell,
             max_sessions=config.max_sessions,
             handshake_timeout_s=config.handshake_timeout_s,

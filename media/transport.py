@@ -73,7 +73,7 @@ class Transport:
         """The peer's, as of its offer or its last ICE restart."""
         return self._remote_ufrag
 
-    def local(self, candidates: tuple[tuple[str, int], ...]) -> LocalTransport:
+    def local(self, candidates: tuple[tuple[str, int], ...], *, tcp: bool = False) -> LocalTransport:
         """Our half of the answer's transport attributes."""
         return LocalTransport(
             ice_ufrag=self.ice_ufrag,
@@ -81,6 +81,7 @@ class Transport:
             fingerprint=self._certificate.fingerprint(),
             setup=Setup.PASSIVE if self._offer.we_are_dtls_server else Setup.ACTIVE,
             candidates=candidates,
+            tcp=tcp,
         )
 
     def restart_ice(self, remote_ufrag: str) -> None:

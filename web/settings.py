@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"  # of every listener; production puts a TLS proxy in front
     web_port: int = Field(default=8080, ge=1, le=65535)
     media_port: int = Field(default=8081, ge=1, le=65535)  # HTTP: WHIP, WHEP, control
-    media_udp_port: int = Field(default=8082, ge=1, le=65535)
+    media_udp_port: int = Field(default=8082, ge=1, le=65535)  # of packets, on UDP and on TCP
     redis_port: int = Field(default=8079, ge=1, le=65535)  # of the Redis child; unused when redis_url is set
 
     web_url: str = ""  # what people type; default http://{host}:{web_port}

@@ -83,6 +83,7 @@ def refuse_taken_ports(settings: Settings) -> None:
         ("web", settings.host, settings.web_port, socket.SOCK_STREAM, "ANKE_WEB_PORT"),
         ("media", settings.host, settings.media_port, socket.SOCK_STREAM, "ANKE_MEDIA_PORT"),
         ("media (UDP)", settings.host, settings.media_udp_port, socket.SOCK_DGRAM, "ANKE_MEDIA_UDP_PORT"),
+        ("media (TCP)", settings.host, settings.media_udp_port, socket.SOCK_STREAM, "ANKE_MEDIA_UDP_PORT"),
     ]
     if runs_turn(settings):
         for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):

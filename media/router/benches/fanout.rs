@@ -112,7 +112,7 @@ impl Sender {
 }
 
 fn run(viewers: u64, seconds: u64, threads: usize) {
-    let router = Handle::start(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1024, threads).expect("a router");
+    let router = Handle::start(&[SocketAddr::from(([127, 0, 0, 1], 0))], 1024, threads, false).expect("a router");
     let socket = join(&router, 1);
     for (ingest_id, kind, ssrc, codecs) in
         [(1, Kind::Video, 11, codec(Codec::Vp8, 96, 90_000)), (2, Kind::Audio, 12, codec(Codec::Opus, 111, 48_000))]

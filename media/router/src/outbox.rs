@@ -9,6 +9,20 @@ pub struct Peer {
     pub address: SocketAddr,
 }
 
+/// `Peer::socket` of a TCP connection is this and the index of the address it came in by.
+pub const TCP: u8 = 0x80;
+
+impl Peer {
+    pub fn is_tcp(&self) -> bool {
+        self.socket & TCP != 0
+    }
+
+    /// How the packets travel.
+    pub fn path(&self) -> &'static str {
+        if self.is_tcp() { "tcp" } else { "udp" }
+    }
+}
+
 /// The largest datagram we take or send: an Ethernet payload.
 pub const MAX_DATAGRAM_BYTES: usize = 1500;
 /// Filled in slices of this size, so that what was just encrypted is still in the cache when the kernel copies it.

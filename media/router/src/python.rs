@@ -129,8 +129,14 @@ fn closed() -> PyErr {
 #[pymethods]
 impl Router {
     #[new]
-    #[pyo3(signature = (bind, *, history_packets = 1024, threads = 1))]
-    fn new(py: Python<'_>, bind: Vec<(String, u16)>, history_packets: usize, threads: usize) -> PyResult<Self> {
+    #[pyo3(signature = (bind, *, history_packets = 1024, threads = 1, tcp = false))]
+    fn new(
+        py: Python<'_>,
+        bind: Vec<(String, u16)>,
+        history_packets: usize,
+        threads: usize,
+        tcp: bool,
+    ) -> PyResult<Self> {
         if !(1..=MAX_THREADS).contains(&threads) {
             return Err(PyValueError::new_err(format!("threads is 1 to {MAX_THREADS}")));
         }
@@ -138,7 +144,7 @@ impl Router {
             return Err(PyValueError::new_err("history_packets is 64 to 65536"));
         }
         let bind = resolve(&bind)?;
-        let handle = py.detach(|| Handle::start(&bind, history_packets, threads))?;
+        let handle = py.detach(|| Handle::start(&bind, history_packets, threads, tcp))?;
         Ok(Self { handle })
     }
 
@@ -308,6 +314,7 @@ impl Router {
             let dict = PyDict::new(py);
             dict.set_item("transport_id", flow.transport_id)?;
             dict.set_item("remote", flow.remote.map(address_tuple))?;
+            dict.set_item("path", flow.path)?;
             dict.set_item("state", flow.state)?;
             dict.set_item("rx_packets", flow.rx_packets)?;
             dict.set_item("tx_packets", flow.tx_packets)?;

@@ -98,6 +98,12 @@ impl Core {
         transport.remote = transport.remote.filter(|remote| remote != peer);
     }
 
+    /// The connection that the address stood for has ended.
+    pub fn drop_address(&mut self, peer: &Peer) {
+        self.forget_address(peer);
+        self.address_changed(*peer, false);
+    }
+
     // At home --------------------------------------------------------------------------------------------------------
 
     /// `shard` (below 64) shows the ingest, or does not any more. An ingest that is gone is said to be.

@@ -151,6 +151,8 @@ impl Event {
 pub struct TransportFlow {
     pub transport_id: u64,
     pub remote: Option<SocketAddr>,
+    /// "udp" or "tcp"; None before the first check.
+    pub path: Option<&'static str>,
     pub state: &'static str,
     pub rx_packets: u64,
     pub tx_packets: u64,
@@ -365,6 +367,7 @@ impl Core {
                 .map(|(_, t)| TransportFlow {
                     transport_id: t.id,
                     remote: t.remote.map(|peer| peer.address),
+                    path: t.remote.map(|peer| peer.path()),
                     state: t.state.name(),
                     rx_packets: t.rx_packets,
                     tx_packets: t.tx_packets,

@@ -1,4 +1,5 @@
-//! The only sockets, the only clock, the only threads: UDP batches in, `Core`, UDP batches out (GSO where it serves).
+//! The only sockets, the only clock, the only threads: UDP batches in, `Core`, UDP batches out (GSO where it serves);
+//! TCP beside it for whoever gets no UDP through.
 //!
 //! A router is one or more shards: threads with a `Core`, an outbox and sockets of their own that share nothing but
 //! inboxes (`post`) and the table of whose address is whose (`doors`). Above this module there are no shards.
@@ -7,9 +8,11 @@ mod batch;
 mod bell;
 mod directory;
 mod doors;
+mod framing;
 mod post;
 mod shard;
 mod socket;
+mod tcp;
 
 use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Result};
@@ -28,6 +31,7 @@ use doors::Doors;
 use post::{Inbox, Post};
 use shard::Worker;
 use socket::Socket;
+use tcp::{Handed, Tcp, listen_group};
 
 /// More shards than this gain nothing on the machines there are.
 pub const MAX_THREADS: usize = 16;
@@ -41,6 +45,8 @@ enum Order {
         home: usize,
         parameters: Arc<IngestParameters>,
     },
+    /// A TCP connection that another shard accepted and whose peer belongs here.
+    Connection(Handed),
     Snapshot(Sender<Snapshot>),
     Stop,
 }
@@ -56,6 +62,23 @@ struct Queue {
 struct Desk {
     queue: Mutex<Queue>,
     bell: Arc<Bell>,
+}
+
+impl Desk {
+    /// False when the thread has ended.
+    fn push(&self, order: Order) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            return false;
+        }
+        queue.orders.push(order);
+        let first = queue.orders.len() == 1;
+        drop(queue);
+        if first {
+            self.bell.ring();
+        }
+        true
+    }
 }
 
 /// What all shards share with the callers.
@@ -80,8 +103,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Handle {
-    /// Binds one socket per address and shard, and starts `threads` shards.
-    pub fn start(bind: &[SocketAddr], history_packets: usize, threads: usize) -> Result<Self> {
+    /// Binds one socket per address and shard, with `tcp` a listener on the same port beside each, and starts `threads`
+    /// shards.
+    pub fn start(bind: &[SocketAddr], history_packets: usize, threads: usize, tcp: bool) -> Result<Self> {
         if bind.is_empty() || bind.len() > 16 {
             return Err(Error::new(ErrorKind::InvalidInput, "one to sixteen addresses to bind"));
         }
@@ -94,7 +118,13 @@ impl Handle {
                 sockets[shard].push(socket);
             }
         }
-        let addresses = sockets[0].iter().map(|socket| socket.local).collect();
+        let addresses: Vec<SocketAddr> = sockets[0].iter().map(|socket| socket.local).collect();
+        let mut listeners: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
+        for address in addresses.iter().filter(|_| tcp) {
+            for (shard, listener) in listen_group(*address, threads)?.into_iter().enumerate() {
+                listeners[shard].push(listener);
+            }
+        }
         let desk = || -> Result<Desk> { Ok(Desk { queue: Mutex::default(), bell: Arc::new(Bell::new()?) }) };
         let shared = Arc::new(Shared {
             desks: (0..threads).map(|_| desk()).collect::<Result<_>>()?,
@@ -112,13 +142,14 @@ impl Handle {
         let started = Instant::now();
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64)
             ^ u64::from(std::process::id()).rotate_left(40);
-        for (me, sockets) in sockets.into_iter().enumerate() {
+        for (me, (sockets, listeners)) in sockets.into_iter().zip(listeners).enumerate() {
             let (shared, post) = (Arc::clone(&shared), Post::new(me, Arc::clone(&inboxes)));
+            let tcp = Tcp::new(listeners)?;
             let core = Core::new(history_packets, seed.wrapping_add((me as u64).rotate_left(48)));
             let thread = std::thread::Builder::new().name("anke-router".into()).spawn(move || {
                 // A router that silently stopped would look like everyone's network failing; the process must go instead.
                 let abort = AbortOnPanic;
-                Worker::new(shared, post, sockets, core, started).run();
+                Worker::new(shared, post, (sockets, tcp), core, started).run();
                 std::mem::forget(abort);
             })?;
             lock(&handle.threads).push(thread);
@@ -180,18 +211,7 @@ impl Handle {
     }
 
     fn push(&self, shard: usize, order: Order) -> bool {
-        let desk = &self.shared.desks[shard];
-        let mut queue = lock(&desk.queue);
-        if queue.closed {
-            return false;
-        }
-        queue.orders.push(order);
-        let first = queue.orders.len() == 1;
-        drop(queue);
-        if first {
-            desk.bell.ring();
-        }
-        true
+        self.shared.desks[shard].push(order)
     }
 
     /// Stops the threads and closes the sockets. May be called more than once.

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use super::batch::{BATCH, Receive, Transmit};
 use super::post::{Parcels, Post, What};
 use super::socket::Socket;
+use super::tcp::{Tcp, Token};
 use super::{Order, Shared, lock};
 use crate::core::{Core, Event, MirrorWish};
 use crate::demux::{Protocol, classify_untrusted};
@@ -24,6 +25,8 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     post: Post,
     sockets: Vec<Socket>,
+    tcp: Tcp,
+    readable: Vec<Token>,
     core: Core,
     outbox: Outbox,
     events: Vec<Event>,
@@ -34,7 +37,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(shared: Arc<Shared>, post: Post, sockets: Vec<Socket>, mut core: Core, started: Instant) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        post: Post,
+        (sockets, tcp): (Vec<Socket>, Tcp),
+        mut core: Core,
+        started: Instant,
+    ) -> Self {
         if !post.is_alone() {
             core.watch_addresses();
         }
@@ -42,6 +51,8 @@ impl Worker {
             shared,
             post,
             sockets,
+            tcp,
+            readable: Vec::new(),
             core,
             outbox: Outbox::default(),
             events: Vec::new(),
@@ -68,7 +79,11 @@ impl Worker {
                     self.read(at);
                 }
             }
+            if readable & (2 << self.sockets.len()) != 0 {
+                self.read_tcp();
+            }
             let now_us = self.now_us();
+            self.tcp.sweep(now_us, &mut self.core);
             let wall_us = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
             self.core.set_wall_offset_us(wall_us - now_us as i64);
             self.core.handle_timeout(now_us, &mut self.outbox);
@@ -76,21 +91,23 @@ impl Worker {
         }
     }
 
-    /// Which descriptors are readable: bit 0 the bell, bit n+1 socket n.
+    /// Which descriptors are readable: bit 0 the bell, bit n+1 socket n, behind the last one TCP.
     fn wait(&self) -> u32 {
-        let mut fds: [libc::pollfd; 17] = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; 17];
+        let mut fds: [libc::pollfd; 18] = [libc::pollfd { fd: -1, events: libc::POLLIN, revents: 0 }; 18];
         fds[0].fd = self.shared.desks[self.post.me].bell.fd();
         for (slot, socket) in fds[1..].iter_mut().zip(&self.sockets) {
             slot.fd = socket.fd.as_raw_fd();
         }
-        let wait_us = self.core.next_timeout_us().map_or(1_000_000, |at| at.saturating_sub(self.now_us()));
+        fds[1 + self.sockets.len()].fd = self.tcp.fd();
+        let next_us = self.core.next_timeout_us().into_iter().chain(self.tcp.next_timeout_us()).min();
+        let wait_us = next_us.map_or(1_000_000, |at| at.saturating_sub(self.now_us()));
         let timeout = libc::timespec {
             tv_sec: (wait_us / 1_000_000) as libc::time_t,
             tv_nsec: (wait_us % 1_000_000 * 1000) as libc::c_long,
         };
         // SAFETY: the array is live and its length is given; entries with fd -1 are ignored.
         let ready = unsafe {
-            libc::ppoll(fds.as_mut_ptr(), 1 + self.sockets.len() as libc::nfds_t, &raw const timeout, std::ptr::null())
+            libc::ppoll(fds.as_mut_ptr(), 2 + self.sockets.len() as libc::nfds_t, &raw const timeout, std::ptr::null())
         };
         if ready <= 0 {
             return 0;
@@ -111,6 +128,11 @@ impl Worker {
                     if self.core.add_mirror(ingest_id, transport_id, home, &parameters) {
                         let what = What::Subscribe { ingest_id, shard: self.post.me, on: true };
                         self.post.add(home, what, &[]);
+                    }
+                }
+                Order::Connection(handed) => {
+                    if let Some(token) = self.tcp.take(handed, &mut self.core) {
+                        self.serve(now_us, token, true);
                     }
                 }
                 // A caller that went away meanwhile does not miss the answer.
@@ -149,7 +171,7 @@ impl Worker {
                 What::Forget(peer) => self.core.forget_address(&peer),
             }
             if self.outbox.is_full() {
-                self.send.all(&self.sockets, &mut self.outbox, &mut self.core);
+                self.send_out();
             }
         });
         self.parcels = parcels;
@@ -178,7 +200,7 @@ impl Worker {
                 }
                 self.core.handle_datagram(now_us, from, datagram, &mut self.outbox);
                 if self.outbox.is_full() {
-                    self.send.all(&self.sockets, &mut self.outbox, &mut self.core);
+                    self.send_out();
                 }
             }
             self.deliver(now_us);
@@ -188,14 +210,64 @@ impl Worker {
         }
     }
 
+    fn read_tcp(&mut self) {
+        let now_us = self.now_us();
+        let mut readable = std::mem::take(&mut self.readable);
+        self.tcp.ready(now_us, &mut self.core, &mut readable);
+        for token in readable.drain(..) {
+            self.serve(now_us, token, false);
+        }
+        self.readable = readable;
+        self.deliver(now_us);
+    }
+
+    /// Handles what one TCP connection has brought. One whose first check names a transport of another shard goes there
+    /// whole, so that none of its packets is handed over.
+    fn serve(&mut self, now_us: u64, token: Token, taken: bool) {
+        for round in 0..ROUNDS {
+            if !self.tcp.fill(token, taken && round == 0, &mut self.core) {
+                return;
+            }
+            loop {
+                let stranger = !self.tcp.is_proved(token);
+                let Some((from, frame)) = self.tcp.frame(token, &mut self.core) else { break };
+                self.core.counters.inc(Counter::RxBatches);
+                let bytes = frame.len();
+                if stranger
+                    && !self.post.is_alone()
+                    && let Some(shard) = elsewhere(&self.core, &self.shared, &self.post, from, frame)
+                {
+                    if let Some(handed) = self.tcp.hand_over(token, bytes) {
+                        self.core.counters.inc(Counter::HandedOver);
+                        self.shared.desks[shard].push(Order::Connection(handed));
+                    }
+                    return;
+                }
+                self.core.handle_datagram(now_us, from, frame, &mut self.outbox);
+                if stranger {
+                    self.tcp.handled(token, &self.core);
+                }
+                if self.outbox.is_full() {
+                    self.send_out();
+                }
+            }
+        }
+    }
+
+    /// Empties the outbox.
+    fn send_out(&mut self) {
+        self.tcp.send(self.now_us(), &self.outbox, &mut self.core);
+        self.send.all(&self.sockets, &mut self.outbox, &mut self.core);
+    }
+
     /// Sends what is due, hands parcels to other shards and events to Python.
     fn deliver(&mut self, now_us: u64) {
         // Before anything is sent: a peer that has our answer may speak to any shard's socket.
         self.publish_addresses();
         while self.core.poll(now_us, &mut self.outbox) {
-            self.send.all(&self.sockets, &mut self.outbox, &mut self.core);
+            self.send_out();
         }
-        self.send.all(&self.sockets, &mut self.outbox, &mut self.core);
+        self.send_out();
         if !self.post.is_alone() {
             self.hand_over();
         }

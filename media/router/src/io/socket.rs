@@ -64,7 +64,7 @@ impl Socket {
     }
 }
 
-fn set_option(fd: &OwnedFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
+pub(super) fn set_option(fd: &impl AsRawFd, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> Result<()> {
     // SAFETY: the pointer is to a live c_int and the size is its own.
     let result = unsafe {
         let len = size_of::<libc::c_int>() as libc::socklen_t;
