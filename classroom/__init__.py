@@ -19,6 +19,15 @@ from classroom.actions.media_flows import record_fault, record_media_flow
 from classroom.actions.pings import answer_ping, close_pings, open_ping
 from classroom.actions.presence import connected, disconnected, publishing, raise_hand
 from classroom.actions.quizzes import answer_quiz, close_quiz, open_quiz, open_quiz_of, quiz_progress, quizzes_of
+from classroom.actions.recordings import close_recording, note_recording_interrupted, record_delivery
+from classroom.actions.replays import (
+    ReplayView,
+    answer_replay,
+    issue_segment,
+    open_replay,
+    replay_progress,
+    replay_state,
+)
 from classroom.actions.training_classes import create_class, enrol
 from classroom.domain.credit import CreditReport, Stretch
 from classroom.domain.errors import (
@@ -37,6 +46,7 @@ from classroom.domain.errors import (
 )
 from classroom.domain.lesson_plan import FACE, PING, LessonPlan, PlannedMoment
 from classroom.domain.profile import RuleProfile
+from classroom.domain.replay import Refused as ReplayRefused
 from classroom.exports.score_board import score_board_xlsx
 from classroom.ledger.verify import verify_lesson
 from classroom.live import (
@@ -54,6 +64,7 @@ from classroom.seed.questions import seed_questions
 from classroom.store.outbox import mark_sent, unsent_outbox
 from classroom.store.record import Record, open_record, upgrade
 from classroom.tells import credit_strip, lesson_facts
+from classroom.timeline import NOTICE, Mark, timeline_of
 from classroom.views import (
     Actor,
     ClassDetail,
@@ -97,7 +108,9 @@ __all__ = [
     "LessonSnapshot",
     "LessonView",
     "LockedOut",
+    "Mark",
     "MissedPing",
+    "NOTICE",
     "NotFound",
     "OutboxRow",
     "PING",
@@ -109,6 +122,8 @@ __all__ = [
     "QuizProgress",
     "QuizView",
     "Record",
+    "ReplayRefused",
+    "ReplayView",
     "RuleProfile",
     "ScoreRow",
     "SignInRefused",
@@ -123,11 +138,13 @@ __all__ = [
     "add_questions",
     "answer_ping",
     "answer_quiz",
+    "answer_replay",
     "checks_of",
     "class_detail",
     "classes_of",
     "close_pings",
     "close_quiz",
+    "close_recording",
     "connected",
     "consents_of",
     "courses",
@@ -149,6 +166,7 @@ __all__ = [
     "give_consent",
     "has_consent",
     "instructors_of",
+    "issue_segment",
     "learners_of",
     "lesson_facts",
     "lesson_snapshot",
@@ -158,11 +176,13 @@ __all__ = [
     "mark_sent",
     "may_see_board",
     "newest_lesson",
+    "note_recording_interrupted",
     "open_face_check",
     "open_ping",
     "open_quiz",
     "open_quiz_of",
     "open_record",
+    "open_replay",
     "organisation_of",
     "plan_of",
     "post_chat",
@@ -171,10 +191,13 @@ __all__ = [
     "quiz_progress",
     "quizzes_of",
     "raise_hand",
+    "record_delivery",
     "record_face_check",
     "record_fault",
     "record_media_flow",
     "record_template",
+    "replay_progress",
+    "replay_state",
     "score_board",
     "score_board_xlsx",
     "seed_questions",
@@ -182,6 +205,7 @@ __all__ = [
     "sign_out",
     "start_lesson",
     "template_of",
+    "timeline_of",
     "unsent_outbox",
     "upgrade",
     "verify_lesson",

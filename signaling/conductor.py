@@ -20,6 +20,7 @@ from signaling.looks import Looks
 from signaling.media_watch import SAMPLE_S, MediaWatch
 from signaling.plan_execution import Watch, first_index, ping_due
 from signaling.push import nudge_relays
+from signaling.recording_watch import RecordingWatch
 from signaling.upkeep import wait_for_event
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Conductor:
         self.ended = False
         self.open_pings: dict[str, tuple[str, int]] = {}  # ping id → person, closes_at_ms
         self.media = MediaWatch(context, lesson, self.fence)
+        self.recording = RecordingWatch(context, event_log, lesson.lesson_id, plan.started_at_ms, self.fence)
         self._lease = lease
         self._presence = presence
         self._profile = plan.profile
@@ -138,7 +140,15 @@ class Conductor:
         """
         now_ms = self.context.clock_ms()
         await self._note_gap(now_ms)
-        parts = (self._hear, self._keep_roster, self._watch_media, self._close_pings, self._attend_looks, self._go_on)
+        parts = (
+            self._hear,
+            self._keep_roster,
+            self._watch_media,
+            self.recording.look,
+            self._close_pings,
+            self._attend_looks,
+            self._go_on,
+        )
         failed = 0
         for part in parts:
             try:

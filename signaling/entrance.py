@@ -26,9 +26,11 @@ from signaling.protocol import (
     OpenPing,
     OpenQuiz,
     Participant,
+    RecordingFacts,
     Role,
 )
 from signaling.push import nudge_relays
+from signaling.recording_watch import recording_facts
 from signaling.sentences import Refusal
 
 if TYPE_CHECKING:
@@ -131,8 +133,20 @@ class Entrance:
             open_quiz=OpenQuiz.model_validate(snapshot.open_quiz) if snapshot.open_quiz else None,
             credit=CreditStrip.model_validate(snapshot.credit) if snapshot.credit else None,
             stage=stage_facts(stage),
+            recording=await self._recording(lesson) if window.staff else None,
             missed=missed,
         )
+
+    async def _recording(self, lesson: LessonView) -> RecordingFacts | None:
+        context = self._context
+        live_since_ms = lesson.started_at_ms if lesson.state == "live" else None
+        try:
+            return await recording_facts(
+                context.redis, context.prefix, lesson.lesson_id, live_since_ms, context.clock_ms()
+            )
+        except (RedisError, OSError) as error:
+            log.warning("recording not known", lesson=lesson.lesson_id, reason=str(error))
+            return None
 
     def _attach_after_answer(self, window: Window, head: int) -> None:
         # A task of its own runs only after this call's answer is in the socket's queue: no event can overtake it.

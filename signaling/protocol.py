@@ -195,6 +195,27 @@ class QuizItemResult(Payload):
     explanation: str
 
 
+class RecordingState(StrEnum):
+    """How a lesson's recording stands, for staff."""
+
+    NONE = "none"  # nothing is recorded and nothing needs to be
+    STARTING = "starting"
+    RECORDING = "recording"
+    WAITING = "waiting"  # there is nothing to record: the lecture sends nothing
+    FAILING = "failing"  # the recorder runs and cannot write
+    INTERRUPTED = "interrupted"  # no recorder records this lesson
+    READY = "ready"  # the recording is whole and can be replayed
+
+
+class RecordingFacts(Payload):
+    """`reason` is coded or a technical text, "" when all is well; `at_ms`: when the recorder was last heard."""
+
+    state: RecordingState
+    reason: str
+    at_ms: int
+    bytes: int
+
+
 class MediaGrant(Payload):
     """Where and with which token to publish (WHIP) or play (WHEP); `slots` in the order of the offer's m-lines."""
 
@@ -249,6 +270,7 @@ class Joined(Payload):
     open_quiz: OpenQuiz | None
     credit: CreditStrip | None
     stage: Stage
+    recording: RecordingFacts | None  # for staff
     missed: list[Envelope]  # everything after `since`, oldest first; empty when `since` is None
 
 
@@ -481,6 +503,10 @@ class FaultRecorded(Payload):
     to_ms: int
 
 
+class RecordingChanged(RecordingFacts):
+    """For staff: the recording began, waits, failed, goes on."""
+
+
 # envelope type → payload
 TELLS: dict[str, type[Payload]] = {
     "class.started": ClassStarted,
@@ -501,6 +527,7 @@ TELLS: dict[str, type[Payload]] = {
     "stage.speaking": StageSpeaking,
     "credit.changed": CreditChanged,
     "fault.recorded": FaultRecorded,
+    "recording.changed": RecordingChanged,
 }
 
 

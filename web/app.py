@@ -12,6 +12,8 @@ from quart_schema import Info, QuartSchema
 
 from signaling.server import make_server
 from web.api.routes import install_api
+from web.deliveries import EXTENSION as DELIVERIES
+from web.deliveries import Deliveries
 from web.live import EXTENSION as LIVE
 from web.live import make_context
 from web.metrics import install_metrics
@@ -41,16 +43,20 @@ def compose(settings: Settings) -> Quart:
     app = make_pages(settings)
     parts = open_parts(settings, make_queue(settings))
     live = make_server(make_context(parts))
+    deliveries = Deliveries(parts.record)
     app.extensions[PARTS] = parts
+    app.extensions[DELIVERIES] = deliveries
     app.extensions[LIVE] = live
 
     @app.before_serving
     async def start() -> None:
         await live.start()
+        deliveries.start()
         log.info("web node started", url=settings.own_url)
 
     @app.after_serving
     async def stop() -> None:
+        await deliveries.stop()
         await live.stop()
         await close_parts(parts)
 

@@ -90,6 +90,14 @@ def worker(standby: Standby = False) -> None:
     run_worker(read_settings(), wait_for_go if standby else None)
 
 
+@app.command()
+def recorder(standby: Standby = False) -> None:
+    """Runs one recorder: every live lesson's lecture and screen into segments on disk."""
+    from web.recorder import run_recorder_role
+
+    run_recorder_role(read_settings(), wait_for_go if standby else None)
+
+
 def wait_for_go() -> None:
     """Returns when the supervisor says so; ends the process when the supervisor is gone or needs no standby."""
     if not sys.stdin.readline():

@@ -13,6 +13,8 @@ from redis.asyncio import Redis
 
 from classroom import Record, open_record
 from media.control import MediaControl
+from media.recording.shelf import Shelf
+from media.recording.storage import FolderStorage
 from signaling.context import connect_redis, epoch_ms
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ class Parts:
     redis: Redis
     media: MediaControl
     jobs: Celery
+    shelf: Shelf
 
 
 def open_settings_record(settings: Settings) -> Record:
@@ -46,6 +49,7 @@ def open_parts(settings: Settings, jobs: Celery) -> Parts:
         redis=redis,
         media=MediaControl(redis, settings.keys.control),
         jobs=jobs,
+        shelf=Shelf(FolderStorage(settings.recordings_dir)),
     )
 
 

@@ -48,6 +48,10 @@ SENTENCES: dict[str, tuple[int, str, str]] = {
     "media_unavailable": (503, "音视频服务暂时不可用，正在恢复。", "The media service is away and will be back."),
     "try_again": (503, "服务正在恢复，请稍后再试。", "The service is recovering; please try again shortly."),
     "internal": (500, "服务器出错，已记录。", "Something failed on the server; it was recorded."),
+    # Replay of a recording.
+    "not_in_order": (403, "回放须按顺序观看，不能跳过。", "A replay is watched in order; nothing can be skipped."),
+    "too_early": (425, "回放不能快于正常速度。", "A replay does not run faster than the clock."),
+    "challenge_open": (403, "请先回答在线确认，再继续观看。", "Answer the attendance question to go on."),
     "wrong_state": (409, "当前状态下不能这样做。", "That cannot be done in the present state."),
 }
 

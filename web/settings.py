@@ -70,6 +70,8 @@ class Settings(BaseSettings):
     keep_demo_data: bool = False  # the headless demo then leaves its data directory for a look
     demo_learners: int = Field(default=12, ge=3, le=12)
 
+    recordings: Path | None = None  # where recordings are kept; default data_dir/recordings
+
     operator_models: Path | None = None  # folder with models an operator may add (anti-spoofing)
 
     worker_concurrency: int = Field(default=1, ge=1, le=64)
@@ -148,6 +150,10 @@ class Settings(BaseSettings):
     @property
     def templates_dir(self) -> Path:
         return self.data_dir / "templates"
+
+    @property
+    def recordings_dir(self) -> Path:
+        return self.recordings or self.data_dir / "recordings"
 
     @property
     def run_dir(self) -> Path:

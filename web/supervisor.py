@@ -29,7 +29,7 @@ from web.turn import runs_turn, turn_plan, with_turn
 HEALTH_PATIENCE_S = 90.0
 REDIS_PATIENCE_S = 15.0
 MIGRATION_PATIENCE_S = 120.0
-NAME_WIDTH = 6
+NAME_WIDTH = 8
 # Redis' own lines: process id, role (C child, S replica, M master, X sentinel), time.
 ROUTINE_REDIS = re.compile(r"\d+:([CSMX] |signal-handler )")
 
@@ -138,7 +138,7 @@ class Supervisor:
         anke = [sys.executable, "-m", "web.cli"]
         parts = [
             ChildPlan(name, [*anke, name], environment, standby=[*anke, name, "--standby"])
-            for name in ("media", "web", "worker")
+            for name in ("media", "web", "worker", "recorder")
         ]
         if runs_turn(self.settings):
             parts.insert(0, turn_plan(self.settings))

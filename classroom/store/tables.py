@@ -316,6 +316,34 @@ credit_results = Table(
     Index("ix_credit_results_person_id", "person_id"),
 )
 
+#: How far a person is in a recording, and which player of theirs is handed segments (`replay_id`, "" for none).
+replays = Table(
+    "replays",
+    metadata,
+    Column("lesson_id", String(40), ForeignKey("lessons.id"), primary_key=True),
+    Column("person_id", String(40), ForeignKey("people.id"), primary_key=True),
+    Column("replay_id", String(40), nullable=False),
+    Column("issued", Integer, nullable=False),
+    Column("issued_ms", Float, nullable=False),
+    Column("confirmed", Integer, nullable=False),
+    Column("confirmed_ms", Float, nullable=False),
+    Column("answered", Integer, nullable=False),
+    Column("challenge_id", String(40), nullable=False),
+    _ms("challenge_opened_at_ms"),
+    _ms("challenge_closes_at_ms"),
+    Index("ix_replays_replay_id", "replay_id"),
+    Index("ix_replays_person_id", "person_id"),
+)
+
+#: How much recorded media a person may be handed, over all lessons and players: it grows with the wall clock only.
+replay_allowances = Table(
+    "replay_allowances",
+    metadata,
+    Column("person_id", String(40), ForeignKey("people.id"), primary_key=True),
+    Column("ms", Float, nullable=False),
+    _ms("at_ms"),
+)
+
 outbox = Table(
     "outbox",
     metadata,

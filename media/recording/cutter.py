@@ -15,10 +15,8 @@ from media.recording import fmp4, webm
 from media.recording.fmp4 import AUDIO_RATE_HZ, AUDIO_TRACK, VIDEO_RATE_HZ, VIDEO_TRACK, H264Config, Sample, TrackPiece
 from media.recording.fmp4 import VideoConfig as Config
 from media.recording.frames import Frame
+from media.recording.timing import PART_US, SEGMENT_LONGEST_US, SEGMENT_US
 
-PART_US = 1_000_000
-SEGMENT_US = 3_500_000  # a segment ends at the first key frame after this long
-SEGMENT_LONGEST_US = 6_000_000  # and at any frame after this long: the promise that a playlist makes
 SETTLE_US = 1_500_000  # how long the start of a run waits for the second track and for sender reports
 SILENT_US = 2_000_000  # a rendition without any packet for so long ends its run
 TRACK_SILENT_US = 4_000_000  # a track that is silent for so long while the other goes on is taken out of the run

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 INDEX_NAME = "index.jsonl"
+TIMELINE_NAME = "timeline.json"  # the class's events, beside the segments once the recording is closed
 FIRST_HASH = "0" * 64
 
 

@@ -10,7 +10,13 @@ from classroom import OutboxRow
 from signaling.protocol import TELLS
 from signaling.push import envelope_of
 
-FROM_SIGNALING = {"class.ending", "slots.changed"}  # told by the live side itself
+FROM_SIGNALING = {  # told by the live side itself
+    "class.ending",
+    "slots.changed",
+    "recording.changed",
+    "stage.changed",
+    "stage.speaking",
+}
 
 
 async def test_every_outbox_payload_is_of_the_contract_and_every_tell_occurs(world: Any) -> None:

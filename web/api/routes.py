@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from quart import Quart
 
-from web.api import classes, consents, credit, demo, faces, health, lessons, media, people, sessions
+from web.api import (
+    classes,
+    consents,
+    credit,
+    demo,
+    faces,
+    health,
+    lessons,
+    live_lecture,
+    media,
+    people,
+    recordings,
+    sessions,
+)
 from web.auth import require_actor
 
-OPEN = (sessions.open_blueprint, consents.open_blueprint, demo.blueprint, health.blueprint)
+OPEN = (sessions.open_blueprint, consents.open_blueprint, demo.blueprint, health.blueprint, live_lecture.open_blueprint)
 GUARDED = (
     sessions.blueprint,
     people.blueprint,
@@ -17,6 +30,8 @@ GUARDED = (
     classes.blueprint,
     credit.blueprint,
     media.blueprint,
+    recordings.blueprint,
+    live_lecture.blueprint,
 )
 
 

@@ -18,6 +18,10 @@ export type LessonState = (typeof LESSON_STATE_VALUES)[number];
 export const PRESENCE_STATE_VALUES = ["absent", "away", "unconfirmed", "present"] as const;
 export type PresenceState = (typeof PRESENCE_STATE_VALUES)[number];
 
+/** How a lesson's recording stands, for staff. */
+export const RECORDING_STATE_VALUES = ["none", "starting", "recording", "waiting", "failing", "interrupted", "ready"] as const;
+export type RecordingState = (typeof RECORDING_STATE_VALUES)[number];
+
 export interface Participant {
   person_id: string;
   name: string;
@@ -138,6 +142,14 @@ export interface QuizItemResult {
   explanation: string;
 }
 
+/** `reason` is coded or a technical text, "" when all is well; `at_ms`: when the recorder was last heard. */
+export interface RecordingFacts {
+  state: RecordingState;
+  reason: string;
+  at_ms: number;
+  bytes: number;
+}
+
 /** Where and with which token to publish (WHIP) or play (WHEP); `slots` in the order of the offer's m-lines. */
 export interface MediaGrant {
   url: string;
@@ -181,6 +193,7 @@ export interface Joined {
   open_quiz: OpenQuiz | null;
   credit: CreditStrip | null;
   stage: Stage;
+  recording: RecordingFacts | null;
   missed: Envelope[];
 }
 
@@ -370,6 +383,14 @@ export interface FaultRecorded {
   to_ms: number;
 }
 
+/** For staff: the recording began, waits, failed, goes on. */
+export interface RecordingChanged {
+  state: RecordingState;
+  reason: string;
+  at_ms: number;
+  bytes: number;
+}
+
 export interface SeatEnded {
   reason: "second_window" | "second_sign_in" | "signed_out" | "removed";
 }
@@ -424,6 +445,7 @@ export interface Tells {
   "stage.speaking": StageSpeaking;
   "credit.changed": CreditChanged;
   "fault.recorded": FaultRecorded;
+  "recording.changed": RecordingChanged;
 }
 export type TellType = keyof Tells;
 

@@ -26,7 +26,7 @@ export function lessonFacts(more: Partial<LessonFacts> = {}): LessonFacts {
 export function joined(more: Partial<Joined> = {}): Joined {
   return {
     you: person('me'), lesson: lessonFacts(), participants: [person('me'), person('other')], seq: 10, server_ms: NOW_MS,
-    publish: [], play: null, chat: [], open_ping: null, open_quiz: null, credit: null,
+    publish: [], play: null, chat: [], open_ping: null, open_quiz: null, credit: null, recording: null,
     stage: { guests: [], speaking: [], dominant: null, shown: null, version_ms: 0 }, missed: [], ...more,
   }
 }

@@ -18,6 +18,7 @@ import type {
   QuizClosed,
   QuizProgress,
   Stage,
+  RecordingFacts,
 } from '../protocol'
 
 export interface Notice extends NoticePosted {
@@ -65,6 +66,8 @@ export interface LessonView {
   slots: Record<string, Record<string, string | null>>
   /** Who has the floor beside the instructor, and who is heard. */
   stage: Stage
+  /** How the lesson's recording stands; null for learners. */
+  recording: RecordingFacts | null
 }
 
 const KEPT_CHAT = 500
@@ -91,6 +94,7 @@ export function emptyLesson(): LessonView {
     alarms: [],
     slots: {},
     stage: { guests: [], speaking: [], dominant: null, shown: null, version_ms: 0 },
+    recording: null,
   }
 }
 
@@ -106,6 +110,7 @@ export function applyJoined(view: LessonView, joined: Joined): void {
   view.quiz = joined.open_quiz
   if (joined.credit) view.credit = joined.credit
   view.stage = joined.stage
+  view.recording = joined.recording
   for (const participant of joined.participants) {
     if (participant.alarm) noteAlarm(view, participant, joined.seq, participant.last_check_at_ms ?? joined.server_ms)
   }
@@ -181,6 +186,9 @@ export function applyEnvelope(view: LessonView, envelope: Envelope): boolean {
       break
     case 'credit.changed':
       if (envelope.data.credit.person_id === view.you?.person_id) view.credit = envelope.data.credit
+      break
+    case 'recording.changed':
+      view.recording = envelope.data
       break
     case 'fault.recorded':
       view.faults.push({ ...envelope.data, seq: envelope.seq })
