@@ -89,10 +89,15 @@ def lecture_slots(lesson_id: str, stage: StageState, person_id: str) -> list[Slo
 def wall_slots(
     lesson_id: str, learner_ids: tuple[str, ...], count: int, stage: StageState, person_id: str
 ) -> list[SlotClaim]:
-    """`w0`… each with a learner as far as they go, one `large` picture, the lecture's sound and the guests'."""
+    """The guest who speaks, `w0`… each with a learner as far as they go, one `large` picture, all sound.
+
+    A page takes the first slots of a kind that it wants: the studio hears everyone and sees the guest alone.
+    """
     sources = [learner_publication_id(lesson_id, person_id) for person_id in learner_ids[:count]]
     shown: list[str | None] = [*sources, *[None] * (count - len(sources))]
+    guest = stage_sources(lesson_id, stage)[GUEST_SLOT]
     return [
+        SlotClaim(GUEST_SLOT, "video", guest.for_holder(person_id), TILE_HEIGHT_PX),
         *(SlotClaim(f"w{number}", "video", source, TILE_HEIGHT_PX) for number, source in enumerate(shown)),
         SlotClaim(LARGE_SLOT, "video", None),
         SlotClaim(AUDIO_SLOT, "audio", lecture_id(lesson_id)),

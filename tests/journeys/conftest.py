@@ -88,11 +88,14 @@ OpenPage = Callable[..., Awaitable[Page]]
 
 @pytest.fixture
 async def open_page(platform: Platform) -> AsyncIterator[OpenPage]:
-    """`await open_page(camera=None, width=1440, height=900)`: a Chromium of its own, at the sign-in page."""
+    """`await open_page(camera=None, width=1440, height=900, microphone=None)`: a Chromium of its own, at the sign-in
+    page. `camera` and `microphone` are files that it plays; sharing picks the screen by itself."""
     async with async_playwright() as playwright:
         browsers: list[Browser] = []
 
-        async def open_one(camera: Path | None = None, width: int = 1440, height: int = 900) -> Page:
+        async def open_one(
+            camera: Path | None = None, width: int = 1440, height: int = 900, microphone: Path | None = None
+        ) -> Page:
             flags = [
                 "--no-sandbox",
                 "--disable-gpu",
@@ -104,9 +107,12 @@ async def open_page(platform: Platform) -> AsyncIterator[OpenPage]:
                 "--use-fake-ui-for-media-stream",
                 "--allow-loopback-in-peer-connection",
                 "--autoplay-policy=no-user-gesture-required",
+                "--auto-select-desktop-capture-source=Entire screen",
             ]
             if camera is not None:
                 flags.append(f"--use-file-for-fake-video-capture={camera}")
+            if microphone is not None:
+                flags.append(f"--use-file-for-fake-audio-capture={microphone}")
             browser = await playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=flags)
             browsers.append(browser)
             context = await browser.new_context(viewport={"width": width, "height": height}, locale="zh-CN")

@@ -201,9 +201,12 @@ def camera_connection(picture: Picture) -> Callable[[Grant], RTCPeerConnection]:
 
 
 def player_connection(grant: Grant) -> RTCPeerConnection:
-    """A viewer with one receiver per slot, in the grant's order."""
+    """A viewer with one receiver per slot, in the grant's order, but for the guests' voices: nobody listens here, and
+    aiortc takes candidates from the last m-line of a kind only, where a bundle has none (RFC 8843 7.1.3)."""
     connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
     for slot in grant["slots"]:
+        if slot["name"].startswith("voice"):
+            continue
         connection.addTransceiver(slot["kind"], direction="recvonly")
     return connection
 

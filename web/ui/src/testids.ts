@@ -73,6 +73,22 @@ export const T = {
   classSummary: 'class-summary',
   tab: (name: string) => `tab-${name}`,
 
+  // the stage: guests who have the floor, here and in the studio
+  /** One's own floor; its `data-state` is opening | speaking | muted | failed. */
+  speakPanel: 'speak-panel',
+  speakEnd: 'speak-end',
+  speakClose: 'speak-close',
+  stageStrip: 'stage-strip',
+  /** A guest, with `data-speaking` and `data-muted`. */
+  stageGuest: (person_id: string) => `stage-guest-${person_id}`,
+  guestVideo: 'guest-video',
+  voiceSound: (slot: string) => `voice-sound-${slot}`,
+  floorDesk: 'floor-desk',
+  floorGrant: (person_id: string) => `floor-grant-${person_id}`,
+  floorMute: (person_id: string) => `floor-mute-${person_id}`,
+  floorTake: (person_id: string) => `floor-take-${person_id}`,
+  floorMuteAll: 'floor-mute-all',
+
   // studio
   studio: 'studio',
   startClass: 'start-class',

@@ -413,8 +413,8 @@ impl Core {
         ingest.payload_bytes += payload.len() as u64;
         ingest.last_packet_us = Some(now_us);
         // A packet that was sent again speaks of the past.
-        if let Some(level) = audio_level.filter(|_| !is_video && !retransmitted)
-            && let Some(is_speaking) = ingest.speech.hear(now_us, level)
+        if let (Some(level), Some(speech)) = (audio_level.filter(|_| !retransmitted), ingest.speech.as_mut())
+            && let Some(is_speaking) = speech.hear(now_us, level)
         {
             self.events.push(Event::Speaking { ingest_id: ingest.id, is_speaking });
         }

@@ -395,7 +395,7 @@ impl Core {
                     jitter_ts: i.stream.as_ref().map_or(0, |s| s.jitter_ts()),
                     keyframes: i.keyframes,
                     last_packet_age_ms: i.last_packet_us.map(age_ms),
-                    level_dbov: i.speech.level_dbov(now_us),
+                    level_dbov: i.speech.as_ref().and_then(|speech| speech.level_dbov(now_us)),
                 })
                 .collect(),
             slots: self

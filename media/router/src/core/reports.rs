@@ -159,7 +159,7 @@ impl Core {
     fn settle_speech(&mut self, now_us: u64) {
         for at in 0..self.ingests.bound() {
             let Some(ingest) = self.ingests.get_mut(at) else { continue };
-            if let Some(is_speaking) = ingest.speech.settle(now_us) {
+            if let Some(is_speaking) = ingest.speech.as_mut().and_then(|speech| speech.settle(now_us)) {
                 self.events.push(Event::Speaking { ingest_id: ingest.id, is_speaking });
             }
         }

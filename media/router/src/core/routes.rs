@@ -123,6 +123,8 @@ impl Core {
             Kind::Video => self.history_packets,
         };
         let (ssrc, rtx_ssrc, extensions) = (parameters.ssrc, parameters.rtx_ssrc, parameters.extensions);
+        let publisher = self.transports.get(transport_at)?;
+        let first_hand = parameters.kind == Kind::Audio && publisher.link.is_none() && !publisher.is_mirror;
         let ingest = Ingest {
             id: ingest_id,
             transport: transport_at,
@@ -139,7 +141,7 @@ impl Core {
             held: Vec::new(),
             due_us: 0,
             keyframe_request: KeyframeRequest::default(),
-            speech: Speech::default(),
+            speech: first_hand.then(Speech::default),
             taps: Vec::new(),
             newest_ts: None,
             sender_clock: None,

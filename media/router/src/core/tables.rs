@@ -219,7 +219,8 @@ pub struct Ingest {
     pub held: Vec<u64>,
     pub due_us: u64,
     pub keyframe_request: KeyframeRequest,
-    pub speech: Speech,
+    /// Of a microphone that is published here; a copy (a mirror, a link's stream) is judged where it came from.
+    pub speech: Option<Speech>,
     pub taps: Vec<Tap>,
     pub newest_ts: Option<u32>,
     pub sender_clock: Option<SenderClock>,

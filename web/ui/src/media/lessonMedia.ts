@@ -2,15 +2,18 @@
 
 import { onScopeDispose, shallowRef, watch, type ShallowRef } from 'vue'
 import { useLessonStore } from '../live/lessonStore'
-import type { MediaGrant } from '../protocol'
+import type { MediaGrant, SlotGrant } from '../protocol'
 import { WhepPlayer } from './whep'
 import { WhipPublisher, type VideoShape } from './whip'
 
 /** How long to wait before asking again for grants that a lesson did not give (the media node may just be starting). */
 const ASK_AGAIN_MS = 2000
 
-/** The lesson's player while `wanted()`; replaced when the seat (and with it the subscription) changes. */
-export function usePlayer(wanted: () => boolean): ShallowRef<WhepPlayer | null> {
+/**
+ * The lesson's player while `wanted()`; replaced when the seat (and with it the subscription) changes. `slots` picks
+ * from what the grant offers; the node fills m-lines in the grant's order, so of each kind it may only leave out the last.
+ */
+export function usePlayer(wanted: () => boolean, slots: (slot: SlotGrant) => boolean = () => true): ShallowRef<WhepPlayer | null> {
   const lesson = useLessonStore()
   const player = shallowRef<WhepPlayer | null>(null)
   let open_id: string | null = null
@@ -28,7 +31,7 @@ export function usePlayer(wanted: () => boolean): ShallowRef<WhepPlayer | null> 
       if (!grant || grant.id === open_id) return
       stop()
       open_id = grant.id
-      player.value = new WhepPlayer(grant, lesson.renewPlay)
+      player.value = new WhepPlayer(grant, lesson.renewPlay, slots)
       void player.value.open()
     },
     { immediate: true },
@@ -38,9 +41,9 @@ export function usePlayer(wanted: () => boolean): ShallowRef<WhepPlayer | null> 
   return player
 }
 
-/** Publishes `stream()` as the publication whose id ends in `suffix` while `wanted()`; other devices are swapped in. */
+/** Publishes `stream()` as the publication whose id ends in `suffix()` while `wanted()`; other devices are swapped in. */
 export function usePublisher(
-  suffix: string,
+  suffix: () => string,
   stream: () => MediaStream | null,
   shape: VideoShape,
   wanted: () => boolean,
@@ -57,7 +60,7 @@ export function usePublisher(
   }
 
   function find(): MediaGrant | undefined {
-    return lesson.grants.publish.find((grant) => grant.id.endsWith(suffix)) ?? (suffix === '' ? lesson.grants.publish[0] : undefined)
+    return lesson.grants.publish.find((grant) => grant.id.endsWith(suffix()))
   }
 
   watch(

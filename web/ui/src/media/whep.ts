@@ -1,7 +1,7 @@
 /** Playing by WHEP: a fixed set of receive slots, negotiated once; what a slot shows is the media node's routing. */
 
 import { shallowReactive } from 'vue'
-import type { MediaGrant } from '../protocol'
+import type { MediaGrant, SlotGrant } from '../protocol'
 import { MediaLink, type LinkStatus } from './link'
 
 export interface SlotActivity {
@@ -27,8 +27,12 @@ export class WhepPlayer {
   private slots: MediaGrant['slots']
   private sampler: ReturnType<typeof setInterval> | undefined
 
-  constructor(grant: MediaGrant, renew: () => Promise<MediaGrant>) {
-    this.slots = grant.slots
+  constructor(
+    grant: MediaGrant,
+    renew: () => Promise<MediaGrant>,
+    private readonly wanted: (slot: SlotGrant) => boolean = () => true,
+  ) {
+    this.slots = grant.slots.filter(wanted)
     this.link = new MediaLink({
       label: 'play',
       grant,
@@ -54,8 +58,8 @@ export class WhepPlayer {
   }
 
   private prepare(peer: RTCPeerConnection, grant: MediaGrant): void {
-    this.slots = grant.slots
-    for (const slot of grant.slots) peer.addTransceiver(slot.kind, { direction: 'recvonly' })
+    this.slots = grant.slots.filter(this.wanted)
+    for (const slot of this.slots) peer.addTransceiver(slot.kind, { direction: 'recvonly' })
   }
 
   private take(peer: RTCPeerConnection): void {

@@ -15,6 +15,8 @@ export interface VideoShape {
 export const LEARNER_CAMERA: VideoShape = { max_bitrate_bps: 250_000, max_framerate: 10, keep: 'maintain-resolution' }
 export const LECTURE_CAMERA: VideoShape = { max_bitrate_bps: 1_500_000, max_framerate: 30, keep: 'balanced' }
 export const LECTURE_SCREEN: VideoShape = { max_bitrate_bps: 2_000_000, max_framerate: 15, keep: 'maintain-resolution' }
+/** A guest's microphone: there is no picture to shape. */
+export const SPEECH_ONLY: VideoShape = { max_bitrate_bps: 0, max_framerate: 0, keep: 'balanced' }
 const SPEECH_MAX_BITRATE_BPS = 48_000
 
 /** Asks the sender for in-band FEC and silence suppression: Opus senders obey the *receiver's* fmtp (RFC 7587 6.1). */

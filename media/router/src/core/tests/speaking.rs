@@ -55,3 +55,24 @@ fn sources_without_levels_never_speak() {
     assert_eq!(told(&mut world), [] as [bool; 0]);
     assert_eq!(world.core.snapshot(world.now_us).ingests[0].level_dbov, None);
 }
+
+#[test]
+fn a_copy_in_another_shard_tells_nothing_of_its_own() {
+    let (mut home, mut away) = (World::new(), World::new());
+    microphone(&mut home);
+    let mut parameters = publishing(Kind::Audio, "a", Some(7));
+    parameters.extensions.audio_level = Some(LEVEL_ID);
+    assert!(away.core.add_mirror(MICROPHONE, u64::from(PUBLISHER), 0, &parameters));
+    home.core.share_with(MICROPHONE, 1, true);
+    for (packets, level) in [(0..50, 70), (50..65, 25)] {
+        send(&mut home, packets, |_| Some(level));
+        let mut shared = Vec::new();
+        home.core.take_shared(|_, id, share, bytes| shared.push((id, share, bytes.to_vec())));
+        assert!(!shared.is_empty());
+        for (id, share, bytes) in shared {
+            away.core.handle_shared_untrusted(home.now_us, id, share, &bytes);
+        }
+    }
+    away.settle();
+    assert_eq!((told(&mut home), told(&mut away)), (vec![true], vec![]));
+}
