@@ -27,6 +27,7 @@ from media.registry import NodeInfo, Registry
 from media.room import RoomSource
 
 REQUEST_TIMEOUT_S = 2.0
+ALIVE_TIMEOUT_S = 1.0
 # How long a list of nodes is believed; a node that died is missed from Redis after NODE_TTL_MS anyway.
 NODES_AGE_S = 0.5
 
@@ -100,6 +101,14 @@ class MediaControl:
         self._on_the_way[chosen.node_id, room] += 1
         return chosen
 
+    async def is_alive(self, node: NodeInfo) -> bool:
+        """Whether it answers at all, whatever the registry says."""
+        try:
+            await self._http.get(f"{node.control_url}/healthz", timeout=ALIVE_TIMEOUT_S)
+        except httpx.HTTPError:
+            return False
+        return True
+
     async def drain(self, node_id: str, draining: bool = True) -> None:
         """Tells a node to take nothing new and to be left by whom it has, or the opposite. MediaError `no_node`."""
         for node in await self.nodes():
@@ -129,8 +138,9 @@ class MediaControl:
         that the page shows, None any; slots not named keep theirs. Answers what all slots show now. MediaError
         `no_subscription`, `no_slot`, `no_node`."""
         body = {"subscription_id": subscription_id, "slots": slots, "heights": heights or {}}
-        answer = await self._ask_first("show", body, absent="no_subscription")
-        return dict(answer["slots"])
+        # While a viewer moves between two nodes both have the subscription.
+        answers = await self._ask_each("show", body, absent="no_subscription")
+        return dict(answers[-1]["slots"])
 
     async def show_room(self, room: str, slots: dict[str, RoomSource], at_ms: int) -> int:
         """Routes the slots of these names in every subscription of a room, those that come later included; how many
@@ -181,12 +191,26 @@ class MediaControl:
             try:
                 return await self._ask(node, "POST", path, body, extra_s)
             except MediaError as error:
-                if error.code not in (absent, "no_node"):
-                    raise
-                # One live node that does not have it says more than another that is gone.
-                if refusal.code != absent:
-                    refusal = error
+                refusal = _weightier(refusal, error, absent)
         raise refusal
+
+    async def _ask_each(self, path: str, body: dict[str, Any], *, absent: str) -> list[dict[str, Any]]:
+        """The answers of all nodes that have it, at least one, those of draining nodes first."""
+        nodes = sorted(await self.nodes(), key=lambda node: not node.draining)
+        refusal = MediaError("no_node", f"no heartbeat within {NODE_TTL_MS} ms")
+        answers: list[dict[str, Any]] = []
+        for asked in await asyncio.gather(
+            *(self._ask(node, "POST", path, body) for node in nodes), return_exceptions=True
+        ):
+            if isinstance(asked, MediaError):
+                refusal = _weightier(refusal, asked, absent)
+            elif isinstance(asked, BaseException):
+                raise asked
+            else:
+                answers.append(asked)
+        if not answers:
+            raise refusal
+        return answers
 
     async def _ask_all(
         self, method: str, path: str, body: dict[str, Any] | None = None
@@ -216,3 +240,11 @@ class MediaControl:
                 self._nodes_until = 0.0
                 self._mute[node.node_id] = node.beat_ms
             raise
+
+
+def _weightier(before: MediaError, error: MediaError, absent: str) -> MediaError:
+    """What is to be raised when no node has it. Raises at once what is neither absence nor a node that is gone."""
+    if error.code not in (absent, "no_node"):
+        raise error
+    # One live node that does not have it says more than another that is gone.
+    return before if before.code == absent else error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 # Long enough to outlive every token of a day's lessons.
 ENDED_TTL_S = 24 * 3600
-NODE_TTL_MS = 5000
+NODE_TTL_MS = 4000
 HEARTBEAT_S = 1.0
 EVENTS_MAX_LENGTH = 10_000
 

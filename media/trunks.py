@@ -43,6 +43,9 @@ RENEW_S = 2.0
 # its old copy is shown until the new one's first key frame.
 GRACE_S = 3.0
 CLAIM_S = 1.0
+# What a newer claim took elsewhere goes on here for a moment: viewers turn to the new one at its first key frame, and
+# whoever counts what flows sees both at once.
+LOST_S = 3.0
 CALL_TIMEOUT_S = 2.0
 
 Wish = dict[str, frozenset[Kind]]  # publication id → what of it
@@ -86,6 +89,8 @@ class Trunks:
         self._numbers = 0
         # By session: since when its publication is claimed.
         self._claims: dict[str, int] = {}
+        # By session: when it was seen that its publication is another node's now.
+        self._lost: dict[str, float] = {}
         self._look_now, self._claim_now = asyncio.Event(), asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         links.on_closed = self._link_closed
@@ -120,6 +125,7 @@ class Trunks:
         ours = {name: item.session_id for name, item in self._router.publications.items() if item.started}
         sessions = set(ours.values())
         self._claims = {session: since for session, since in self._claims.items() if session in sessions}
+        self._lost = {session: at_s for session, at_s in self._lost.items() if session in sessions}
         now = await self._directory.claim({name: self._claims.get(session, 0) for name, session in ours.items()})
         for name, where in now.items():
             publication = self._router.publications.get(name)
@@ -127,7 +133,8 @@ class Trunks:
                 continue  # ended or replaced while Redis was asked; the next round is about what is there now
             if where.node_id == self._node.node_id:
                 self._claims[publication.session_id] = where.since_us
-            else:
+                self._lost.pop(publication.session_id, None)
+            elif self._clock_s() - self._lost.setdefault(publication.session_id, self._clock_s()) >= LOST_S:
                 self._router.end(publication, "moved")
 
     # What is wanted from others --------------------------------------------------------------------------------------
@@ -142,7 +149,7 @@ class Trunks:
 
     async def look(self) -> None:
         """One comparison of what is wanted with what is there."""
-        wanted = {n: kinds for n, kinds in self._router.wanted().items() if n not in self._router.publications}
+        wanted = {name: kinds for name, kinds in self._router.wanted().items() if not self._is_here(name)}
         self._found = await self._directory.find(list(wanted))
         now_s = self._clock_s()
         wishes: dict[str, Wish] = {}
@@ -154,6 +161,10 @@ class Trunks:
             source.wish = self._with_grace(source, wishes.get(node_id, {}), now_s)
             if self._is_due(node_id, source, now_s) and (source.saying is None or source.saying.done()):
                 source.saying = asyncio.create_task(self._say(node_id, source))
+
+    def _is_here(self, name: str) -> bool:
+        publication = self._router.publications.get(name)
+        return publication is not None and publication.session_id not in self._lost
 
     def _with_grace(self, source: _Source, wish: Wish, now_s: float) -> Wish:
         """The wish and whatever was wanted until just now. Kinds only grow: a stream is not stopped for one slot."""

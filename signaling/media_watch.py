@@ -12,7 +12,8 @@ import structlog
 import classroom
 from classroom import ClassroomError
 from media import MediaError
-from signaling.flow_book import FlowBook, Sample
+from signaling.flow_book import FlowBook
+from signaling.flow_totals import FlowTotals
 from signaling.grants import learner_of, lecture_id
 from signaling.push import nudge_relays
 
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 @dataclass
 class _Node:
     started_at_ms: int
+    draining: bool = False
     # When it carried something of this lesson, newest last.
     ours_at_ms: deque[int] = field(default_factory=lambda: deque(maxlen=OURS_KEPT))
 
@@ -54,10 +56,12 @@ class MediaWatch:
     _nodes: dict[str, _Node] = field(default_factory=dict)  # by address
     _seen_at_ms: dict[str, int] = field(default_factory=dict)  # person → last packet
     _down_since_ms: int | None = None
+    _seen_at: dict[str, str] = field(default_factory=dict)  # publication → address of the node that had it last
 
     def __post_init__(self) -> None:
         self.learners |= set(self.lesson.learner_ids)
         self.book = FlowBook(self.lesson.profile.ms("media_slack_s"))
+        self._totals = FlowTotals()
         self._key = self.context.key(f"lesson:{{{self.lesson.lesson_id}}}:flows")
 
     async def sample(self) -> None:
@@ -78,7 +82,7 @@ class MediaWatch:
         await self._note_faults(now_ms, nodes, flows)
         cameras = {
             person_id: sample
-            for publication_id, sample in _by_publication(flows).items()
+            for publication_id, sample in self._totals.take(flows).items()
             if (person_id := self._person(publication_id)) is not None
         }
         for person_id, sample in cameras.items():
@@ -117,13 +121,18 @@ class MediaWatch:
             if started_at_ms == known.started_at_ms:
                 continue
             del self._nodes[address]
+            if known.draining and address not in self._seen_at.values():
+                continue  # whatever it carried was seen elsewhere since: it was left, not lost
             # A node that is back at its address may have answered with new flows before it was seen to be new: what
             # was carried before it started is what tells when the old one went.
             last_ms = known.last_before(now_ms + 1 if started_at_ms is None else started_at_ms)
             if last_ms is not None:
                 lost_at_ms.append(last_ms)
-        for address, started_at_ms in present.items():
-            self._nodes.setdefault(address, _Node(started_at_ms))
+        for node in nodes.values():
+            self._nodes.setdefault(node.control_url, _Node(node.started_at_ms)).draining = node.draining
+        # A publication that is moving is at both for a moment, and will be at the one that stays.
+        for flow in sorted(flows, key=lambda flow: not nodes[flow.node_id].draining):
+            self._seen_at[flow.publication_id] = nodes[flow.node_id].control_url
         for address in {nodes[flow.node_id].control_url for flow in flows}:
             self._nodes[address].ours_at_ms.append(now_ms)
         if lost_at_ms and self._down_since_ms is None:
@@ -177,19 +186,3 @@ def _newest_by_address(nodes: list[NodeInfo]) -> dict[str, NodeInfo]:
     for node in sorted(nodes, key=lambda node: node.started_at_ms):
         newest[node.control_url] = node
     return {node.node_id: node for node in newest.values()}
-
-
-def _by_publication(flows: list[Flow]) -> dict[str, Sample]:
-    """The video of each publication; the encodings of one simulcast count together."""
-    samples: dict[str, Sample] = {}
-    for flow in flows:
-        if flow.kind != "video":
-            continue
-        before = samples.get(flow.publication_id)
-        ages = [
-            age for age in (flow.last_packet_age_ms, before.last_packet_age_ms if before else None) if age is not None
-        ]
-        samples[flow.publication_id] = Sample(
-            flow.payload_bytes + (before.payload_bytes if before else 0), min(ages) if ages else None
-        )
-    return samples

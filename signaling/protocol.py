@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 LESSON_NAMESPACE = "/lesson"
 ENVELOPE_EVENT = "event"
 SEAT_ENDED_EVENT = "seat.ended"
+MEDIA_MOVED_EVENT = "media.moved"
 
 
 class ErrorCode(StrEnum):
@@ -544,6 +545,16 @@ Joined.model_rebuild()
 
 class SeatEnded(Payload):
     reason: Literal["second_window", "second_sign_in", "signed_out", "removed"]
+
+
+class MediaMoved(Payload):
+    """Connections to the media node at `public_url` are to be built anew elsewhere, with renewed grants, each page at
+    a moment of its own within `within_ms`; from a node that only drains the old one is closed when the new one is up.
+    Without a number: whoever misses it notices by itself that the connection fails."""
+
+    public_url: str
+    reason: Literal["draining", "gone"]
+    within_ms: int
 
 
 class ErrorBody(Payload):

@@ -17,6 +17,7 @@ from signaling.feed import Feeds
 from signaling.floor import Floor
 from signaling.lesson_namespace import LessonNamespace
 from signaling.media_events import MediaEvents
+from signaling.media_moves import MediaMoves
 from signaling.participation import Participation
 from signaling.presence import Presence
 from signaling.push import Relay, listen_for_nudges
@@ -58,6 +59,7 @@ class LiveServer:
         self.conductors = Conductors(context, self.presence, self.face_checks, self.event_log)
         self.floor = Floor(context, self.event_log, self.presence, self.conductors)
         self._media_events = MediaEvents(context, self.conductors, self.floor)
+        self._media_moves = MediaMoves(context, self.namespace, self.socketio)
         self._relay = Relay(context, self.event_log)
         self._loops = Loops()
         for part in (
@@ -85,6 +87,7 @@ class LiveServer:
         self._loops.start("conductors", self.conductors.run)
         self._loops.start("media events", self._media_events.run)
         self._loops.start("floor", self.floor.keep)
+        self._loops.start("media moves", self._media_moves.run)
         self._loops.start("face checks", self.face_checks.run)
 
     async def stop(self) -> None:

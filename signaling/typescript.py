@@ -107,6 +107,7 @@ def typescript() -> str:
         f"export const LESSON_NAMESPACE = {_quoted(protocol.LESSON_NAMESPACE)};",
         f"export const ENVELOPE_EVENT = {_quoted(protocol.ENVELOPE_EVENT)};",
         f"export const SEAT_ENDED_EVENT = {_quoted(protocol.SEAT_ENDED_EVENT)};",
+        f"export const MEDIA_MOVED_EVENT = {_quoted(protocol.MEDIA_MOVED_EVENT)};",
         "",
     ]
     for value in own:

@@ -128,3 +128,38 @@ async def test_nobody_is_taken_for_silent_while_the_nodes_cannot_be_asked(watche
     media.away = True
     await sample(watch, media, t0 + 10_000)
     assert watch.publishing and await faults() == []
+
+
+def _two(t0: int) -> tuple[NodeInfo, NodeInfo]:
+    leaving = replace(_node(t0 - 9000), draining=True)
+    return leaving, NodeInfo("m_2", "http://127.0.0.1:2", "http://127.0.0.1:2", t0 - 5000)
+
+
+async def test_a_node_that_was_left_before_it_went_is_no_fault(watched: Any) -> None:
+    watch, media, flow, faults, t0 = watched
+    leaving, other = _two(t0)
+    media.present = [leaving, other]
+    for n in range(1, 4):
+        media.carried = [replace(flow, payload_bytes=100 * n)]
+        await sample(watch, media, t0 + 1000 * n)
+    # Both have it for a moment, then only the new one; the line of evidence has no hole.
+    media.carried = [replace(flow, payload_bytes=10, node_id="m_2"), replace(flow, payload_bytes=400)]
+    await sample(watch, media, t0 + 4000)
+    for n in range(5, 9):
+        media.carried = [replace(flow, payload_bytes=10 * n, node_id="m_2")]
+        await sample(watch, media, t0 + 1000 * n)
+    media.present = [other]
+    await sample(watch, media, t0 + 9000)
+    assert await faults() == []
+    assert watch.book.untaken() == [(flow.holder, t0 + 1000, t0 + 8000 - 5)], "one line of evidence, without a hole"
+
+
+async def test_a_draining_node_that_died_with_someone_on_it_is_a_fault(watched: Any) -> None:
+    watch, media, flow, faults, t0 = watched
+    leaving, other = _two(t0)
+    media.present = [leaving, other]
+    media.carried = [replace(flow, payload_bytes=100)]
+    await sample(watch, media, t0 + 1000)
+    media.present, media.carried = [other], []
+    await sample(watch, media, t0 + 6000)
+    assert await faults() == [(t0 + 1000, t0 + 6000)]

@@ -3,6 +3,7 @@
 export const LESSON_NAMESPACE = "/lesson";
 export const ENVELOPE_EVENT = "event";
 export const SEAT_ENDED_EVENT = "seat.ended";
+export const MEDIA_MOVED_EVENT = "media.moved";
 
 /** Stable codes of refused calls; the sentences are in `signaling/sentences.py`, in Chinese and English. */
 export const ERROR_CODE_VALUES = ["sign_in_required", "not_found", "bad_payload", "wrong_state", "seat_taken", "consent_required", "face_required", "too_late", "too_fast", "media_unavailable", "try_again", "floor_full", "no_hand"] as const;
@@ -393,6 +394,13 @@ export interface RecordingChanged {
 
 export interface SeatEnded {
   reason: "second_window" | "second_sign_in" | "signed_out" | "removed";
+}
+
+/** Connections to the media node at `public_url` are to be built anew elsewhere, with renewed grants, each page at a moment of its own within `within_ms`; from a node that only drains the old one is closed when the new one is up. Without a number: whoever misses it notices by itself that the connection fails. */
+export interface MediaMoved {
+  public_url: string;
+  reason: "draining" | "gone";
+  within_ms: number;
 }
 
 export interface ErrorBody {

@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { RETRY_DELAYS_MS } from '../src/media/link'
 import { WhepPlayer } from '../src/media/whep'
 import { LEARNER_CAMERA, withOpusFecDtx, WhipPublisher } from '../src/media/whip'
-import type { MediaGrant } from '../src/protocol'
+import { moveLinks } from '../src/media/moves'
+import type { MediaGrant, MediaMoved } from '../src/protocol'
 
 const offerOf = (generation: number): string =>
   `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:our${generation}\r\na=ice-pwd:ourpassword${generation}\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:our${generation}\r\n`
@@ -339,5 +340,68 @@ describe('Opus in the answer', () => {
   it('adds the line where there was none and leaves answers without Opus alone', () => {
     expect(withOpusFecDtx('a=rtpmap:96 opus/48000/2\r\na=x\r\n')).toBe('a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1;usedtx=1\r\na=x\r\n')
     expect(withOpusFecDtx('m=video 9 X 96\r\na=rtpmap:96 VP8/90000\r\n')).toBe('m=video 9 X 96\r\na=rtpmap:96 VP8/90000\r\n')
+  })
+})
+
+describe('a node that is to be left', () => {
+  const moved = (reason: MediaMoved['reason'], public_url = 'http://media.test'): MediaMoved => ({ public_url, reason, within_ms: 1000 })
+  const elsewhere = (): MediaGrant => ({ ...grant('t2'), url: 'http://other.test/whep/s1' })
+
+  it('is left only when the connection to the other one is up', async () => {
+    const player = await connected(() => Promise.resolve(elsewhere()))
+    moveLinks(moved('draining'))
+    await turn(1000)
+    expect(posts().map((one) => one.url)).toEqual(['http://media.test/whep/s1', 'http://other.test/whep/s1'])
+    expect(FakePeer.all[0]?.closed).toBe(false)
+    FakePeer.all[1]?.become('connected')
+    expect(FakePeer.all[0]?.closed).toBe(false)
+    await turn(2000)
+    expect(FakePeer.all[0]?.closed).toBe(true)
+    expect(asked.filter((one) => one.method === 'DELETE').map((one) => one.url)).toEqual(['http://media.test/whep/s1/r1'])
+    expect(player.status.state).toBe('connected')
+    moveLinks(moved('draining'))
+    await turn(5000)
+    expect(posts()).toHaveLength(2)
+    player.close()
+  })
+
+  it('is not left while the web side names no other', async () => {
+    let named = grant('t2')
+    const player = await connected(() => Promise.resolve(named))
+    moveLinks(moved('draining'))
+    await turn(1600)
+    expect(posts()).toHaveLength(1)
+    named = elsewhere()
+    await turn(1000)
+    expect(posts()).toHaveLength(2)
+    player.close()
+    expect(FakePeer.all[0]?.closed || asked.filter((one) => one.method === 'DELETE').length === 2).toBe(true)
+  })
+
+  it('that is gone is not waited for', async () => {
+    const player = await connected(() => Promise.resolve(elsewhere()))
+    moveLinks(moved('gone', 'http://somewhere.test'))
+    await turn(1000)
+    expect(FakePeer.all).toHaveLength(1)
+    moveLinks(moved('gone'))
+    await turn(1000)
+    expect(FakePeer.all[0]?.closed).toBe(true)
+    expect(posts().at(-1)?.url).toBe('http://other.test/whep/s1')
+    player.close()
+  })
+
+  it('the old connection outlives a first try that fails', async () => {
+    const player = await connected(() => Promise.resolve(elsewhere()))
+    reply = () => new Response('', { status: 503 })
+    moveLinks(moved('draining'))
+    await turn(1000)
+    expect(player.status.state).toBe('retrying')
+    expect(FakePeer.all[0]?.closed).toBe(false)
+    reply = created
+    await turn(2000)
+    FakePeer.all.at(-1)?.become('connected')
+    await turn(2000)
+    expect(FakePeer.all[0]?.closed).toBe(true)
+    player.close()
   })
 })

@@ -74,6 +74,7 @@ describe('the live channel', () => {
     const socket = new LessonSocket('l1', 'learner', null, {
       joined: (one) => snapshots.push(one),
       envelope: (one) => seen.push(one.seq),
+      moved: () => undefined,
       connection: (now) => states.push(now.state),
     })
     socket.open()

@@ -3,6 +3,7 @@
 import { defineStore } from 'pinia'
 import { computed, reactive, ref, shallowRef } from 'vue'
 import { serverNow } from '../clock'
+import { moveLinks } from '../media/moves'
 import type { CallName, Calls, Envelope, Joined, MediaGrant, MediaGrants, Role } from '../protocol'
 import { applyEnvelope, applyJoined, emptyLesson } from './lesson'
 import { LessonSocket, makeId, type Connection } from './socket'
@@ -49,6 +50,7 @@ export const useLessonStore = defineStore('lesson', () => {
       joined: takeJoined,
       envelope: takeEnvelope,
       connection: (now) => (connection.value = now),
+      moved: moveLinks,
     })
     socket.open()
   }

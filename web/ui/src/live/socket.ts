@@ -10,12 +10,14 @@ import { setServerTime } from '../clock'
 import {
   ENVELOPE_EVENT,
   LESSON_NAMESPACE,
+  MEDIA_MOVED_EVENT,
   SEAT_ENDED_EVENT,
   type Answer,
   type CallName,
   type Calls,
   type Envelope,
   type Joined,
+  type MediaMoved,
   type Role,
   type SeatEnded,
 } from '../protocol'
@@ -43,6 +45,7 @@ export interface LessonSocketEvents {
   joined(joined: Joined, resumed: boolean): void
   envelope(envelope: Envelope): void
   connection(connection: Connection): void
+  moved(moved: MediaMoved): void
 }
 
 const CALL_TIMEOUT_MS = 8_000
@@ -101,6 +104,7 @@ export class LessonSocket {
       if (this.joining) this.waiting.push(envelope)
       else this.deliver(envelope)
     })
+    this.socket.on(MEDIA_MOVED_EVENT, (moved: MediaMoved) => this.events.moved(moved))
     this.socket.on(SEAT_ENDED_EVENT, (ended: SeatEnded) => this.endSeat(ended.reason))
   }
 

@@ -1,11 +1,13 @@
 /**
  * One WebRTC connection to a media node by HTTP offer and answer (WHIP, RFC 9725, and WHEP alike), kept alive: where
  * its path fails or may have changed (Wi-Fi to mobile) ICE is restarted within the same session; where that is refused
- * or does not help it is built anew with a fresh token, again and again, until `close`.
+ * or does not help it is built anew with a fresh token, again and again, until `close`. A node that is to be left is
+ * left in good time: the new connection is up before the old one is closed.
  */
 
 import type { MediaGrant } from '../protocol'
 import { FRAGMENT_TYPE, fragmentOf, withFragment } from './iceRestart'
+import { listMovable } from './moves'
 import { watchPath } from './pathWatch'
 import { listPeer } from './peers'
 
@@ -49,6 +51,11 @@ const RESTART_WINDOW_MS = 25_000
 const RELAY_AFTER_MS = 1500
 const PATCH_TIMEOUT_MS = 2500
 const RENEW_PATIENCE_MS = 2000
+/** After the new connection is up, until its first pictures are there. */
+const FORMER_LINGER_MS = 1500
+/** The web side may still name the node that is to be left. */
+const MOVE_TRIES = 6
+const MOVE_PAUSE_MS = 500
 const CONNECT_TIMEOUT_MS = 8000
 const HTTP_TIMEOUT_MS = 6000
 
@@ -74,12 +81,17 @@ export class MediaLink {
   private relayed = false
   private restarted_ms = Number.NEGATIVE_INFINITY
   private grant: MediaGrant
+  /** Ends the connection to the node before this one, which is kept until this one is up. */
+  private endFormer: (() => void) | null = null
+  private moving = false
   private attempt = 0
   private closed = false
+  private readonly unlistMovable: () => void
   private timers = new Set<ReturnType<typeof setTimeout>>()
 
   constructor(private readonly options: LinkOptions) {
     this.grant = options.grant
+    this.unlistMovable = listMovable(this)
   }
 
   get connection(): RTCPeerConnection | null {
@@ -103,8 +115,41 @@ export class MediaLink {
   close(): void {
     if (this.closed) return
     this.closed = true
+    this.unlistMovable()
+    this.endFormer?.()
     this.drop(true)
     this.options.status({ state: 'closed', attempt: 0, problem: null })
+  }
+
+  isAt(public_url: string): boolean {
+    return (this.resource ?? this.grant.url).startsWith(`${public_url}/`)
+  }
+
+  /** Goes to the node that fresh grants name. Unless the old one is `gone` its connection goes on meanwhile. */
+  async move(gone: boolean): Promise<void> {
+    if (this.closed || this.moving) return
+    const { peer } = this
+    if (gone || peer?.connectionState !== 'connected') {
+      this.drop(false)
+      this.attempt = 0
+      return this.again()
+    }
+    this.moving = true
+    try {
+      for (let tries = 1; tries <= MOVE_TRIES; tries += 1) {
+        const renewed = await this.renewed()
+        if (this.closed || this.peer !== peer) return
+        if (renewed && this.nodeChanged()) break
+        await new Promise((resume) => setTimeout(resume, MOVE_PAUSE_MS))
+      }
+      // With nowhere to go it stays; when it fails, `restart` and what follows find another place.
+      if (this.closed || this.peer !== peer || !this.nodeChanged()) return
+      this.setAside()
+      this.attempt = 0
+      await this.open()
+    } finally {
+      this.moving = false
+    }
   }
 
   private async connect(): Promise<void> {
@@ -167,6 +212,7 @@ export class MediaLink {
         if (this.relayed) relayNeeded = true
         this.options.status({ state: 'connected', attempt: 0, problem: null })
         this.unwatch ??= watchPath(peer, () => this.suspect(peer))
+        if (this.endFormer) this.later(FORMER_LINGER_MS, () => this.endFormer?.())
         break
       case 'failed':
       case 'disconnected':
@@ -283,6 +329,22 @@ export class MediaLink {
   }
 
   private drop(tell: boolean): void {
+    const { peer, resource } = this.letGo()
+    if (tell) this.part(peer, resource)
+    else peer?.close()
+  }
+
+  /** The connection goes on without this link, until `endFormer`. */
+  private setAside(): void {
+    this.endFormer?.()
+    const { peer, resource } = this.letGo()
+    this.endFormer = () => {
+      this.endFormer = null
+      this.part(peer, resource)
+    }
+  }
+
+  private letGo(): { peer: RTCPeerConnection | null; resource: string | null } {
     for (const timer of this.timers) clearTimeout(timer)
     this.timers.clear()
     this.restarting = false
@@ -293,7 +355,11 @@ export class MediaLink {
     const { peer, resource } = this
     this.peer = null
     this.resource = null
-    if (!tell || !resource) {
+    return { peer, resource }
+  }
+
+  private part(peer: RTCPeerConnection | null, resource: string | null): void {
+    if (!resource) {
       peer?.close()
       return
     }

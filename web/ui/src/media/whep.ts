@@ -65,7 +65,13 @@ export class WhepPlayer {
   private take(peer: RTCPeerConnection): void {
     peer.getTransceivers().forEach((transceiver, index) => {
       const slot = this.slots[index]
-      if (slot) this.tracks[slot.name] = transceiver.receiver.track
+      if (!slot) return
+      const { track } = transceiver.receiver
+      // After a move to another node the old picture stays until the new one has something to show.
+      const before = this.tracks[slot.name]
+      if (track.muted && before?.readyState === 'live') {
+        track.addEventListener('unmute', () => this.link.connection === peer && (this.tracks[slot.name] = track), { once: true })
+      } else this.tracks[slot.name] = track
     })
   }
 
