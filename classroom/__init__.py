@@ -49,6 +49,7 @@ from classroom.live import (
     plan_of,
     score_board,
 )
+from classroom.operations import LessonName, OperationsNames, operates, operations_names
 from classroom.seed.profiles import PROFILES
 from classroom.seed.questions import seed_questions
 from classroom.store.outbox import mark_sent, unsent_outbox
@@ -93,12 +94,14 @@ __all__ = [
     "InstructorView",
     "LearnerProgress",
     "LearnerView",
+    "LessonName",
     "LessonPlan",
     "LessonSnapshot",
     "LessonView",
     "LockedOut",
     "MissedPing",
     "NotFound",
+    "OperationsNames",
     "OutboxRow",
     "PING",
     "PROFILES",
@@ -163,6 +166,8 @@ __all__ = [
     "open_quiz",
     "open_quiz_of",
     "open_record",
+    "operates",
+    "operations_names",
     "organisation_of",
     "plan_of",
     "post_chat",

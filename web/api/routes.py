@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from quart import Quart
 
-from web.api import classes, consents, credit, demo, faces, health, lessons, media, people, sessions
+from web.api import classes, consents, credit, demo, faces, health, lessons, media, operations, people, sessions
 from web.auth import require_actor
 
 OPEN = (sessions.open_blueprint, consents.open_blueprint, demo.blueprint, health.blueprint)
@@ -17,6 +17,7 @@ GUARDED = (
     classes.blueprint,
     credit.blueprint,
     media.blueprint,
+    operations.blueprint,
 )
 
 
