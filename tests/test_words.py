@@ -14,7 +14,7 @@ LOCALES = Path(__file__).resolve().parents[1] / "web" / "ui" / "src" / "locales"
 
 
 def _section(locale: str, name: str) -> set[str]:
-    text = (LOCALES / f"{locale}.ts").read_text()
+    text = "".join(path.read_text() for path in sorted(LOCALES.glob(f"*{locale}.ts")))
     found = re.search(rf"^  {name}: {{\n(.*?)^  }},", text, flags=re.MULTILINE | re.DOTALL)
     assert found is not None, f"{locale} has no section {name}"
     return set(re.findall(r"^    (\w+):", found.group(1), flags=re.MULTILINE))

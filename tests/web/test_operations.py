@@ -127,7 +127,12 @@ async def test_a_running_lesson_is_seen_with_names(town: Any, media_url: str) ->
     assert (publication["name"], publication["state"]) == ("甲矿instructor", "connected")
     assert publication["encodings"][0]["codec"] == "opus"
     (node,) = (await seen())["nodes"]
-    assert node["public_url"] == media_url and node["answers"] and node["memory_bytes"] > 0 and node["counters"]["publications_begun"] == 1
+    assert (
+        node["public_url"] == media_url
+        and node["answers"]
+        and node["memory_bytes"] > 0
+        and node["counters"]["publications_begun"] == 1
+    )
 
 
 def test_what_a_browser_tells_is_added_to_the_reasons() -> None:
