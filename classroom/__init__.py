@@ -59,6 +59,7 @@ from classroom.live import (
     plan_of,
     score_board,
 )
+from classroom.operations import LessonName, OperationsNames, operates, operations_names
 from classroom.seed.profiles import PROFILES
 from classroom.seed.questions import seed_questions
 from classroom.store.outbox import mark_sent, unsent_outbox
@@ -104,6 +105,7 @@ __all__ = [
     "InstructorView",
     "LearnerProgress",
     "LearnerView",
+    "LessonName",
     "LessonPlan",
     "LessonSnapshot",
     "LessonView",
@@ -112,6 +114,7 @@ __all__ = [
     "MissedPing",
     "NOTICE",
     "NotFound",
+    "OperationsNames",
     "OutboxRow",
     "PING",
     "PROFILES",
@@ -183,6 +186,8 @@ __all__ = [
     "open_quiz_of",
     "open_record",
     "open_replay",
+    "operates",
+    "operations_names",
     "organisation_of",
     "plan_of",
     "post_chat",

@@ -76,6 +76,8 @@ class IngestFlow(TypedDict):
     plis_sent: int
     jitter_ts: int
     keyframes: int
+    frames: int
+    height_px: int | None
     last_packet_age_ms: int | None
     level_dbov: int | None
 

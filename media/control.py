@@ -174,6 +174,10 @@ class MediaControl:
         """Everything that every node says about itself, by node id."""
         return {node.node_id: answer for node, answer in await self._ask_all("GET", "snapshot")}
 
+    async def overview(self) -> dict[str, dict[str, Any]]:
+        """What operators look at, by node id (`media.overview`); nodes that do not answer are left out."""
+        return {node.node_id: answer for node, answer in await self._ask_all("GET", "overview")}
+
     async def _remember(self, key: str, value: str) -> None:
         try:
             await self._redis.set(key, value, ex=ENDED_TTL_S)

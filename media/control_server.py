@@ -137,6 +137,10 @@ def control_blueprint(desk: Desk, stats: RouterStats) -> Blueprint:
     async def snapshot() -> Response:
         return jsonify({**stats.snapshot(), "trunks": desk.trunks.snapshot()})
 
+    @blueprint.get("/overview")
+    async def overview() -> Response:
+        return jsonify(stats.overview())
+
     return blueprint
 
 

@@ -42,8 +42,10 @@ def write_answer(
             lines += _rejected(line)
             continue
         sent = None if sending is None else sending.get(line.index)
-        # Candidates belong to the transport, so to the first m-line of the bundle only (RFC 8843 7.3.1).
-        lines += _accepted(line, local, sent, publishing=sending is None, with_candidates=line is accepted[0])
+        # Candidates belong to the transport, so to the first m-line of the bundle (RFC 8843 7.3.1). aiortc takes
+        # those of the last m-line of that kind and finds no way when there are none; others overlook the repetition.
+        with_candidates = line.kind == accepted[0].kind
+        lines += _accepted(line, local, sent, publishing=sending is None, with_candidates=with_candidates)
     return "\r\n".join(lines) + "\r\n"
 
 

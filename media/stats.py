@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import resource
+import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+
+from media.overview import overview
 
 if TYPE_CHECKING:
     from media.node import MediaNode
     from media.router import MediaRouter
+
+# Fields of the overview's encodings and slots that only grow.
+RECEIVED = ("packets", "payload_bytes", "lost", "keyframes", "nacks_sent", "plis_sent")
+SENT = ("packets", "payload_bytes", "retransmitted", "nacks_received", "plis_received")
+DISTRIBUTIONS: tuple[tuple[str, str, tuple[float, ...]], ...] = (
+    ("loss_ratio", "loss", (0.01, 0.02, 0.05, 0.1, 0.2)),
+    ("rtt_ms", "rtt_ms", (25, 50, 100, 200, 400, 800)),
+    ("estimate_bps", "estimate_bps", (100_000, 300_000, 600_000, 1_000_000, 2_000_000, 5_000_000)),
+)
 
 
 class RouterStats(Collector):
@@ -21,6 +35,9 @@ class RouterStats(Collector):
     def __init__(self, router: MediaRouter, node: MediaNode) -> None:
         self._router = router
         self._node = node
+        # (direction, what, kind, layer) → total; and per stream what was counted of it so far.
+        self._totals: Counter[tuple[str, str, str, str]] = Counter()
+        self._counted: dict[tuple[str, str, int], int] = {}
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -55,6 +72,18 @@ class RouterStats(Collector):
             "cpu_s": cpu_seconds(),
         }
 
+    def overview(self) -> dict[str, Any]:
+        """What operators look at (`media.overview`): `node`, `publications`, `subscriptions`."""
+        found = overview(self._router)
+        node = {
+            **self._node.snapshot(),
+            "at_ms": wall_clock_ms(),
+            "cpu_s": cpu_seconds(),
+            "memory_bytes": memory_bytes(),
+            "counters": {**self._router.native.counters(), **self._router.counters},
+        }
+        return {"node": node, **found}
+
     def metrics(self) -> bytes:
         """Prometheus text exposition."""
         return generate_latest(self._registry)
@@ -72,6 +101,84 @@ class RouterStats(Collector):
         sessions.add_metric(["publish"], len(self._router.publications))
         sessions.add_metric(["play"], len(self._router.subscriptions))
         yield sessions
+        yield GaugeMetricFamily("anke_media_memory_bytes", "Resident memory of the node.", value=memory_bytes())
+        yield CounterMetricFamily("anke_media_cpu_seconds", "User and system CPU time.", value=cpu_seconds())
+        yield from self._collect_streams(overview(self._router))
+
+    def _collect_streams(self, found: dict[str, list[dict[str, Any]]]) -> Iterator[Metric]:
+        """By kind and layer, never by person, lesson or address: as many series for ten viewers as for a thousand.
+
+        What a stream brought after the last scrape it saw is not in these; the router's own counters are exact.
+        """
+        seen: dict[tuple[str, str, int], int] = {}
+        for session in found["publications"]:
+            videos = [encoding for encoding in session["encodings"] if encoding["kind"] == "video"]
+            for encoding in session["encodings"]:
+                layer = str(videos.index(encoding)) if len(videos) > 1 and encoding in videos else ""
+                self._count("received", RECEIVED, encoding, layer, seen)
+        for session in found["subscriptions"]:
+            for slot in session["slots"]:
+                layer = "" if slot["layer"] is None or slot["kind"] == "audio" else str(slot["layer"])
+                self._count("sent", SENT, slot, layer, seen)
+        self._counted = seen
+        for direction, names in (("received", RECEIVED), ("sent", SENT)):
+            for name in names:
+                family = CounterMetricFamily(
+                    f"anke_media_{direction}_{name}", f"Streams {direction}: {name}.", labels=["kind", "layer"]
+                )
+                for (of, what, kind, layer), total in sorted(self._totals.items()):
+                    if (of, what) == (direction, name):
+                        family.add_metric([kind, layer], total)
+                yield family
+        yield from _viewers(found["subscriptions"])
+
+    def _count(
+        self,
+        direction: str,
+        names: tuple[str, ...],
+        flow: dict[str, Any],
+        layer: str,
+        seen: dict[tuple[str, str, int], int],
+    ) -> None:
+        for name in names:
+            key = (direction, name, flow["native_id"] or 0)
+            value = int(flow[name])
+            self._totals[direction, name, flow["kind"], layer] += max(0, value - self._counted.get(key, 0))
+            seen[key] = value
+
+
+def _viewers(subscriptions: list[dict[str, Any]]) -> Iterator[Metric]:
+    """How the viewers of this node are served now, as distributions: nobody is named."""
+    connected = [session for session in subscriptions if session["state"] == "connected"]
+    paths = GaugeMetricFamily("anke_media_viewers", "Connected viewers.", labels=["path"])
+    for path, count in sorted(Counter(session["path"] for session in connected).items()):
+        paths.add_metric([path], count)
+    yield paths
+    shown: Counter[tuple[str, str]] = Counter()
+    for session in connected:
+        for slot in session["slots"]:
+            if slot["source"] is not None:
+                shown[slot["kind"], slot["why"][0]] += 1
+    slots = GaugeMetricFamily("anke_media_slots", "Slots by why they show what they show.", labels=["kind", "why"])
+    for (kind, reason), count in sorted(shown.items()):
+        slots.add_metric([kind, reason], count)
+    yield slots
+    for name, field, bounds in DISTRIBUTIONS:
+        values = [float(session[field]) for session in connected if session[field] is not None]
+        family = GaugeHistogramMetricFamily(f"anke_media_viewer_{name}", f"Connected viewers by {name}.")
+        buckets = [(str(bound), float(sum(value <= bound for value in values))) for bound in bounds]
+        family.add_metric([], [*buckets, ("+Inf", float(len(values)))], gsum_value=sum(values))
+        yield family
+
+
+def wall_clock_ms() -> int:
+    """Unix epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def cpu_seconds() -> float:

@@ -33,7 +33,12 @@ P = TypeVar("P", bound=Payload)
 Call = Callable[["Window", Any], Awaitable[Payload]]
 
 # event → (calls a second over time, burst). Others: the default. People click; only scripts are faster.
-RATES: dict[str, tuple[float, float]] = {"join": (0.5, 6.0), "chat.send": (1.0, 5.0), "wall.show": (10.0, 30.0)}
+RATES: dict[str, tuple[float, float]] = {
+    "join": (0.5, 6.0),
+    "chat.send": (1.0, 5.0),
+    "wall.show": (10.0, 30.0),
+    "media.seen": (0.3, 4.0),
+}
 DEFAULT_RATE = (4.0, 12.0)
 TOTAL_RATE = (20.0, 60.0)  # all calls of one window together, whatever their names
 STAFF = frozenset({Role.INSTRUCTOR, Role.PROCTOR, Role.ORGANISER})

@@ -351,6 +351,25 @@ class MediaGrants(Payload):
     play: MediaGrant | None
 
 
+class SlotSeen(Payload):
+    """What a browser counted of one slot since its last `media.seen` (RTCInboundRtpStreamStats)."""
+
+    frames: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # decoded
+    dropped: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # decoded too late to be shown
+    freezes: Annotated[int, Field(ge=0, le=100_000)] = 0
+    frozen_ms: Annotated[int, Field(ge=0, le=10_000_000)] = 0
+    concealed_ms: Annotated[int, Field(ge=0, le=10_000_000)] = 0  # of sound, made up for what was lost
+    height_px: Annotated[int, Field(ge=0, le=20_000)] = 0
+    jitter_buffer_ms: Annotated[int, Field(ge=0, le=1_000_000)] = 0  # mean wait of a frame before it was shown
+
+
+class MediaSeen(Payload):
+    """A hint for operators of how the class looks at this end, never evidence: whoever sends it may lie."""
+
+    over_ms: Annotated[int, Field(ge=1, le=600_000)]
+    slots: Annotated[dict[Annotated[str, Field(max_length=32)], SlotSeen], Field(max_length=64)]
+
+
 class WallShow(Payload):
     """Proctor: what each slot of one's wall subscription shows; unnamed slots stay as they are."""
 
@@ -371,6 +390,7 @@ CALLS: dict[str, tuple[type[Payload], type[Payload]]] = {
     "ping.answer": (PingAnswer, PingAnswered),
     "quiz.answer": (QuizAnswer, QuizAnswered),
     "media.renew": (Nothing, MediaGrants),
+    "media.seen": (MediaSeen, Nothing),
     # instructor
     "class.start": (Nothing, LessonFacts),
     "class.end": (Nothing, LessonFacts),

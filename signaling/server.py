@@ -15,6 +15,7 @@ from signaling.event_log import EventLog
 from signaling.face_checks import FaceChecks
 from signaling.feed import Feeds
 from signaling.floor import Floor
+from signaling.hints import Hints
 from signaling.lesson_namespace import LessonNamespace
 from signaling.media_events import MediaEvents
 from signaling.media_moves import MediaMoves
@@ -68,6 +69,7 @@ class LiveServer:
             Studio(context, self.conductors),
             Wall(context, self.face_checks, self.event_log),
             self.floor,
+            Hints(context),
         ):
             self.namespace.calls.update(part.calls())
         self.presence.own_seats = self.namespace.sitting

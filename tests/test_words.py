@@ -14,7 +14,7 @@ LOCALES = Path(__file__).resolve().parents[1] / "web" / "ui" / "src" / "locales"
 
 
 def _section(locale: str, name: str) -> set[str]:
-    text = (LOCALES / f"{locale}.ts").read_text()
+    text = "".join(path.read_text() for path in sorted(LOCALES.glob(f"*{locale}.ts")))
     found = re.search(rf"^  {name}: {{\n(.*?)^  }},", text, flags=re.MULTILINE | re.DOTALL)
     assert found is not None, f"{locale} has no section {name}"
     return set(re.findall(r"^    (\w+):", found.group(1), flags=re.MULTILINE))
@@ -28,3 +28,13 @@ def test_reasons_advice_and_outcomes_have_words(locale: str) -> None:
     assert reasons - _section(locale, "reason") == set()
     assert {*credit._ASKS.values(), "reconnect"} - _section(locale, "advice") == set()
     assert {outcome.value for outcome in Outcome} - _section(locale, "outcome") == set()
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "en"])
+def test_every_reason_for_what_a_slot_shows_has_words(locale: str) -> None:
+    from media.overview import WHY
+    from web.api.operations import DEVICE_SLOW, FROZE
+
+    assert {*WHY, DEVICE_SLOW, FROZE} - _section(locale, "why") == set()
+    calm = {"best", "nothing_asked", "no_source", "slot_small"}
+    assert {*WHY, DEVICE_SLOW, FROZE} - calm - _section(locale, "whyShort") == set()

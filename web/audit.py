@@ -31,10 +31,11 @@ async def run_verify(settings: Settings, lesson: str) -> int:
 
 
 async def run_create_admin(settings: Settings, login: str, password: str, name: str, organisation: str) -> None:
+    """The first account organises its organisation and, as whoever installs the platform, operates it."""
     record = open_settings_record(settings)
     try:
         organisation_id = await create_organisation(record, organisation, "enterprise")
-        person_id = await create_person(record, login, password, name, {"organiser"}, organisation_id)
+        person_id = await create_person(record, login, password, name, {"organiser", "operator"}, organisation_id)
     finally:
         await record.close()
     print(f"created {login} ({person_id}) of {organisation}")

@@ -50,6 +50,11 @@ def roles_in_lesson(
     return frozenset(roles)
 
 
+def may_operate(person_roles: frozenset[str], organisation_kind: str) -> bool:
+    """Whether someone runs the platform itself: its operators, and organisers of the organisation that operates it."""
+    return Role.OPERATOR in person_roles or (Role.ORGANISER in person_roles and organisation_kind == "platform")
+
+
 def strongest(roles: frozenset[Role] | set[Role]) -> Role:
     """The role to take when none is named. `roles` is not empty."""
     return next(role for role in STRENGTH if role in roles)

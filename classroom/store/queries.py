@@ -53,6 +53,26 @@ def lesson_rows(
     return query
 
 
+def lesson_names(lesson_ids: Sequence[str]) -> Select[Any]:
+    """Titles of these lessons with the names of their class and organisation."""
+    return (
+        select(
+            t.lessons.c.id,
+            t.lessons.c.title,
+            t.lessons.c.state,
+            t.classes.c.title.label("class_name"),
+            t.organisations.c.name.label("organisation"),
+        )
+        .join(t.classes, t.classes.c.id == t.lessons.c.class_id)
+        .join(t.organisations, t.organisations.c.id == t.classes.c.organisation_id)
+        .where(t.lessons.c.id.in_(list(lesson_ids)))
+    )
+
+
+def person_names(person_ids: Sequence[str]) -> Select[Any]:
+    return select(t.people.c.id, t.people.c.name).where(t.people.c.id.in_(list(person_ids)))
+
+
 def class_rows() -> Select[Any]:
     """Training classes with names and counts."""
     learners = select(func.count()).where(t.enrolments.c.class_id == t.classes.c.id).scalar_subquery()

@@ -254,3 +254,12 @@ async def test_a_peer_that_falls_silent_loses_its_session_rfc_7675(
         return [(item[b"type"], item[b"reason"]) for item in mine][1:] == [(b"publication_ended", b"consent_expired")]
 
     await eventually(ended, 40)
+
+
+@pytest.mark.parametrize("kinds", [("audio", "video", "audio"), ("video", "audio", "video", "audio")])
+async def test_a_viewer_with_several_slots_of_the_first_kind_connects(
+    media_node: Any, name: str, aiortc_play: Any, eventually: Any, kinds: tuple[str, ...]
+) -> None:
+    slots = [SlotClaim(f"s{number}", kind) for number, kind in enumerate(kinds)]
+    peer = await aiortc_play(media_node, f"{name}.v", slots, kinds)
+    await eventually(lambda: peer.pc.connectionState == "connected", 15)

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from quart import Blueprint
 from quart_schema import validate_response
 
-from classroom import has_consent, template_of
+from classroom import has_consent, operates, template_of
 from web.api.consents import FACE_PURPOSE
 from web.api.sessions import PersonFacts
 from web.auth import current_actor
@@ -24,6 +24,7 @@ class MeAnswer(BaseModel):
     person: PersonFacts
     face: FaceFacts
     consents: list[str]
+    operates: bool  # may see the operators' page
 
 
 @blueprint.get("/api/me")
@@ -38,4 +39,5 @@ async def get_me() -> MeAnswer:
         ),
         face=FaceFacts(enrolled=enrolled, status="enrolled" if enrolled else "none"),
         consents=consents,
+        operates=await operates(record, actor),
     )

@@ -14,6 +14,7 @@ from web.api import (
     lessons,
     live_lecture,
     media,
+    operations,
     people,
     recordings,
     sessions,
@@ -32,6 +33,7 @@ GUARDED = (
     media.blueprint,
     recordings.blueprint,
     live_lecture.blueprint,
+    operations.blueprint,
 )
 
 

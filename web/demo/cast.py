@@ -56,6 +56,13 @@ PROCTOR = Account(
 ORGANISER = Account(
     "organiser", "organiser", "赵组织", "查看培训班、成绩榜、导出和复核", "The class, the score board, export and audit"
 )
+OPERATOR = Account(
+    "operator",
+    "operator",
+    "孙运维",
+    "查看媒体节点与每位观众：丢包、时延、清晰度、卡顿及原因",
+    "Media nodes and every viewer: loss, delay, layer, freezes, and why",
+)
 VISITOR = Account(
     "learner",
     "learner",
@@ -63,7 +70,7 @@ VISITOR = Account(
     "用自己的摄像头上课：设备检查、人脸登记、签到、答题、学时",
     "Attend with your own camera: device check, enrolment, pings, quiz, credit",
 )
-ACCOUNTS = (VISITOR, INSTRUCTOR, PROCTOR, ORGANISER)
+ACCOUNTS = (VISITOR, INSTRUCTOR, PROCTOR, ORGANISER, OPERATOR)
 
 NAMES = (
     "陈立新",

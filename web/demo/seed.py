@@ -28,6 +28,7 @@ from web.demo.cast import (
     CLASS_TITLE,
     COURSE,
     INSTRUCTOR,
+    OPERATOR,
     ORGANISATION,
     ORGANISER,
     PASSWORD,
@@ -78,7 +79,7 @@ async def seed(record: Record, path: Path, players: list[Player]) -> Ground:
     if not ground.organisation_id:
         ground.organisation_id = await create_organisation(record, ORGANISATION, "enterprise")
         write_ground(path, ground)
-    for account in (INSTRUCTOR, PROCTOR, ORGANISER, VISITOR):
+    for account in (INSTRUCTOR, PROCTOR, ORGANISER, OPERATOR, VISITOR):
         await _person(record, ground, account)
     if not ground.course_id:
         ground.course_id = await create_course(record, COURSE, COURSE_HOURS)

@@ -339,6 +339,8 @@ impl Router {
             dict.set_item("plis_sent", flow.plis_sent)?;
             dict.set_item("jitter_ts", flow.jitter_ts)?;
             dict.set_item("keyframes", flow.keyframes)?;
+            dict.set_item("frames", flow.frames)?;
+            dict.set_item("height_px", flow.height_px)?;
             dict.set_item("last_packet_age_ms", flow.last_packet_age_ms)?;
             dict.set_item("level_dbov", flow.level_dbov)?;
             ingests.append(dict)?;

@@ -1,11 +1,15 @@
 /** The HTTP API of `anke web`: one typed function per route, one error type with a sentence in both languages. */
 
+import type { Operations } from './operations/flows'
 import type { CreditStrip, LessonState, MediaGrant, PresenceState, Role } from './protocol'
+
+/** What a person may be on the platform; in a lesson nobody is its operator. */
+export type PersonRole = Role | 'operator'
 
 export interface Person {
   id: string
   name: string
-  roles: Role[]
+  roles: PersonRole[]
   organisation: string | null
 }
 
@@ -13,6 +17,8 @@ export interface Me {
   person: Person
   face: { enrolled: boolean; status: string | null }
   consents: unknown[]
+  /** May see the operators' page. */
+  operates: boolean
 }
 
 export interface DemoAccount {
@@ -237,6 +243,7 @@ export const api = {
   scoreBoard: (lesson_id: string) => request<ScoreRow[]>(`/api/lessons/${id(lesson_id)}/score-board`),
   credit: (lesson_id: string, person_id: string) =>
     request<CreditDetail>(`/api/lessons/${id(lesson_id)}/credit/${id(person_id)}`),
+  operations: () => request<Operations>('/api/operations'),
   verify: (lesson_id: string) => request<VerifyReport>(`/api/lessons/${id(lesson_id)}/verify`, { timeout_ms: 60_000 }),
   exportUrl: (lesson_id: string) => `/api/lessons/${id(lesson_id)}/export.xlsx`,
 }

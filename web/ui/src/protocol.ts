@@ -270,6 +270,23 @@ export interface MediaGrants {
   play: MediaGrant | null;
 }
 
+/** What a browser counted of one slot since its last `media.seen` (RTCInboundRtpStreamStats). */
+export interface SlotSeen {
+  frames: number;
+  dropped: number;
+  freezes: number;
+  frozen_ms: number;
+  concealed_ms: number;
+  height_px: number;
+  jitter_buffer_ms: number;
+}
+
+/** A hint for operators of how the class looks at this end, never evidence: whoever sends it may lie. */
+export interface MediaSeen {
+  over_ms: number;
+  slots: Record<string, SlotSeen>;
+}
+
 /** Proctor: what each slot of one's wall subscription shows; unnamed slots stay as they are. */
 export interface WallShow {
   subscription_id: string;
@@ -418,6 +435,7 @@ export interface Calls {
   "ping.answer": { payload: PingAnswer; result: PingAnswered };
   "quiz.answer": { payload: QuizAnswer; result: QuizAnswered };
   "media.renew": { payload: Nothing; result: MediaGrants };
+  "media.seen": { payload: MediaSeen; result: Nothing };
   "class.start": { payload: Nothing; result: LessonFacts };
   "class.end": { payload: Nothing; result: LessonFacts };
   "quiz.push": { payload: QuizPush; result: QuizPushed };

@@ -27,6 +27,7 @@ export const router = createRouter({
     { path: '/lessons/:lesson_id/credit', name: 'credit', component: () => import('./pages/MyCredit.vue'), props: true, meta: { title: 'credit.detailTitle' } },
     { path: '/classes', name: 'classes', component: () => import('./pages/Classes.vue'), meta: { title: 'classes.title' } },
     { path: '/classes/:class_id', name: 'class', component: () => import('./pages/ClassDetail.vue'), props: true, meta: { title: 'classes.title' } },
+    { path: '/operations', name: 'operations', component: () => import('./pages/Operations.vue'), meta: { title: 'ops.title' } },
     { path: '/face', name: 'face', component: () => import('./pages/FaceData.vue'), meta: { title: 'faceData.title' } },
     { path: '/:rest(.*)*', name: 'not-found', component: () => import('./pages/NotFound.vue'), meta: { open: true, title: 'notFound.title' } },
   ],

@@ -2,17 +2,18 @@
 
 import { defineStore } from 'pinia'
 import { computed, ref } from 'vue'
-import { api, ApiError, type Demo, type Me, type Person } from './api'
-import type { Role } from './protocol'
+import { api, ApiError, type Demo, type Me, type Person, type PersonRole } from './api'
 
 export const useSession = defineStore('session', () => {
   const person = ref<Person | null>(null)
   const face = ref<Me['face']>({ enrolled: false, status: null })
   const consents = ref<unknown[]>([])
   const asked = ref(false)
+  /** May see the operators' page. */
+  const operates = ref(false)
   const demo = ref<Demo | null>(null)
 
-  const roles = computed<Role[]>(() => person.value?.roles ?? [])
+  const roles = computed<PersonRole[]>(() => person.value?.roles ?? [])
 
   /** Asks the server once who we are; null when nobody is signed in. Other failures are thrown. */
   async function load(again = false): Promise<Person | null> {
@@ -22,6 +23,7 @@ export const useSession = defineStore('session', () => {
       person.value = me.person
       face.value = me.face
       consents.value = me.consents
+      operates.value = me.operates
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 401) throw error
       person.value = null
@@ -47,6 +49,7 @@ export const useSession = defineStore('session', () => {
 
   function forget(): void {
     person.value = null
+    operates.value = false
     asked.value = true
   }
 
@@ -64,5 +67,5 @@ export const useSession = defineStore('session', () => {
     }),
   )
 
-  return { person, face, consents, roles, demo, hasFaceConsent, load, signIn, signOut, forget, loadDemo }
+  return { person, face, consents, operates, roles, demo, hasFaceConsent, load, signIn, signOut, forget, loadDemo }
 })

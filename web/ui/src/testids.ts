@@ -20,6 +20,7 @@ export const T = {
   demoClock: 'demo-clock',
   navLessons: 'nav-lessons',
   navClasses: 'nav-classes',
+  navOperations: 'nav-operations',
 
   // my classes
   lessonCard: (lesson_id: string) => `lesson-card-${lesson_id}`,
@@ -140,4 +141,15 @@ export const T = {
   verify: 'verify',
   verifyResult: 'verify-result',
   evidence: 'evidence',
+
+  // operations
+  operations: 'operations',
+  opsSearch: 'ops-search',
+  opsTroubled: 'ops-troubled',
+  opsNode: (node_id: string) => `ops-node-${node_id}`,
+  opsLesson: (lesson_id: string) => `ops-lesson-${lesson_id}`,
+  opsPublication: (id: string) => `ops-publication-${id}`,
+  opsViewer: (id: string) => `ops-viewer-${id}`,
+  opsDetail: 'ops-detail',
+  opsWhy: 'ops-why',
 } as const

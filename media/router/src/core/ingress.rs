@@ -410,6 +410,8 @@ impl Core {
         }
         ingest.codec = Some(codec);
         ingest.packets += 1;
+        // The marker bit ends a video frame (RFC 7741 4.1, RFC 6184 5.1).
+        ingest.frames += u64::from(is_video && header.marker);
         ingest.payload_bytes += payload.len() as u64;
         ingest.last_packet_us = Some(now_us);
         // A packet that was sent again speaks of the past.

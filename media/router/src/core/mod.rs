@@ -178,6 +178,10 @@ pub struct IngestFlow {
     pub plis_sent: u64,
     pub jitter_ts: u32,
     pub keyframes: u64,
+    /// Of video, by their ends; 0 for sound.
+    pub frames: u64,
+    /// Height of the picture, once a key frame told it.
+    pub height_px: Option<u32>,
     pub last_packet_age_ms: Option<u64>,
     /// As a sound meter shows it, -127 to 0; None for sources whose packets carry no level.
     pub level_dbov: Option<i8>,
@@ -394,6 +398,8 @@ impl Core {
                     plis_sent: i.plis_sent,
                     jitter_ts: i.stream.as_ref().map_or(0, |s| s.jitter_ts()),
                     keyframes: i.keyframes,
+                    frames: i.frames,
+                    height_px: i.height_px,
                     last_packet_age_ms: i.last_packet_us.map(age_ms),
                     level_dbov: i.speech.as_ref().and_then(|speech| speech.level_dbov(now_us)),
                 })

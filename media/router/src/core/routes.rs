@@ -150,6 +150,7 @@ impl Core {
             nacks_sent: 0,
             plis_sent: 0,
             keyframes: 0,
+            frames: 0,
             last_packet_us: None,
             started_us: 0,
             shared_with: 0,

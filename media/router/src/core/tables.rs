@@ -225,6 +225,8 @@ pub struct Ingest {
     pub newest_ts: Option<u32>,
     pub sender_clock: Option<SenderClock>,
     pub packets: u64,
+    /// Of video, by their ends.
+    pub frames: u64,
     pub payload_bytes: u64,
     pub nacks_sent: u64,
     pub plis_sent: u64,

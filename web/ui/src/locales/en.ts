@@ -1,3 +1,4 @@
+import operations from './operations.en'
 import type { Messages } from './zh-CN'
 
 /** English beside the Chinese; the same keys. */
@@ -25,10 +26,11 @@ const en: Messages = {
     demoClockWhy: 'The demo class shortens every duration to 1/{factor}; the rules are the same.',
     showAll: 'Show all {n}',
   },
-  role: { learner: 'Learner', instructor: 'Instructor', proctor: 'Proctor', organiser: 'Organiser' },
+  role: { learner: 'Learner', instructor: 'Instructor', proctor: 'Proctor', organiser: 'Organiser', operator: 'Operator' },
   nav: {
     lessons: 'My classes',
     classes: 'Training classes',
+    operations: 'Operations',
     signOut: 'Sign out',
     faceData: 'Face data',
     language: '中文',
@@ -576,6 +578,7 @@ const en: Messages = {
     CREDIT_SETTLED: 'Credit settled',
   },
   pingOutcome: { answered: 'answered', missed: 'missed', void: 'void', open: 'open' },
+  ...operations,
   error: {
     unknown: 'Something went wrong. Try again in a moment; if it stays so, ask your training administrator.',
     offline: 'Cannot reach the server. Check your network and try again.',

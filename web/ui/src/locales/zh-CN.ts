@@ -1,4 +1,6 @@
 /** Chinese, the first language of the page. `en.ts` has exactly the same keys. */
+import operations from './operations.zh-CN'
+
 const zh = {
   product: {
     name: '安课',
@@ -23,10 +25,11 @@ const zh = {
     demoClockWhy: '演示课堂把各项时长缩短为 1/{factor}，规则不变。',
     showAll: '显示全部 {n} 节',
   },
-  role: { learner: '学员', instructor: '讲师', proctor: '监考员', organiser: '使用单位' },
+  role: { learner: '学员', instructor: '讲师', proctor: '监考员', organiser: '使用单位', operator: '平台运维' },
   nav: {
     lessons: '我的课堂',
     classes: '培训班',
+    operations: '运行监控',
     signOut: '退出登录',
     faceData: '人脸信息',
     language: 'English',
@@ -574,6 +577,7 @@ const zh = {
     CREDIT_SETTLED: '学时结算',
   },
   pingOutcome: { answered: '已应答', missed: '错过', void: '作废', open: '进行中' },
+  ...operations,
   error: {
     unknown: '出了点问题，请稍候重试。一直不行请联系培训管理员。',
     offline: '连不上服务器。请检查网络后重试。',

@@ -8,6 +8,8 @@ import { WhipPublisher, type VideoShape } from './whip'
 
 /** How long to wait before asking again for grants that a lesson did not give (the media node may just be starting). */
 const ASK_AGAIN_MS = 2000
+/** How often operators are told how the class looks here. */
+const TELL_EVERY_MS = 10_000
 
 /**
  * The lesson's player while `wanted()`; replaced when the seat (and with it the subscription) changes. `slots` picks
@@ -37,6 +39,7 @@ export function usePlayer(wanted: () => boolean, slots: (slot: SlotGrant) => boo
     { immediate: true },
   )
   askForGrants(() => wanted() && !lesson.grants.play)
+  tellWhatIsSeen(player)
   onScopeDispose(stop)
   return player
 }
@@ -84,6 +87,21 @@ export function usePublisher(
   askForGrants(() => wanted() && stream() !== null && !find())
   onScopeDispose(stop)
   return publisher
+}
+
+/** A hint for operators, never evidence: one that is refused or lost is followed by the next. */
+function tellWhatIsSeen(player: ShallowRef<WhepPlayer | null>): void {
+  const lesson = useLessonStore()
+  let told_ms = performance.now()
+  const timer = setInterval(() => {
+    if (player.value?.status.state !== 'connected' || lesson.connection.state !== 'live') return
+    const slots = player.value.takeSeen()
+    const now_ms = performance.now()
+    const over_ms = Math.round(Math.min(600_000, now_ms - told_ms))
+    told_ms = now_ms
+    if (Object.keys(slots).length > 0) lesson.call('media.seen', { over_ms, slots }).catch(() => undefined)
+  }, TELL_EVERY_MS)
+  onScopeDispose(() => clearInterval(timer))
 }
 
 function askForGrants(missing: () => boolean): void {

@@ -1,8 +1,9 @@
 /** Playing by WHEP: a fixed set of receive slots, negotiated once; what a slot shows is the media node's routing. */
 
 import { shallowReactive } from 'vue'
-import type { MediaGrant, SlotGrant } from '../protocol'
+import type { MediaGrant, SlotGrant, SlotSeen } from '../protocol'
 import { MediaLink, type LinkStatus } from './link'
+import { SeenCounter } from './seen'
 
 export interface SlotActivity {
   bytes: number
@@ -24,6 +25,8 @@ export class WhepPlayer {
   readonly activity = shallowReactive<Record<string, SlotActivity>>({})
   private readonly link: MediaLink
   private readonly seen_ms = new Map<string, number>()
+  private readonly counter = new SeenCounter()
+  private latest = new Map<string, Record<string, unknown>>()
   private slots: MediaGrant['slots']
   private sampler: ReturnType<typeof setInterval> | undefined
 
@@ -57,6 +60,11 @@ export class WhepPlayer {
     return this.link.connection
   }
 
+  /** What was counted of each slot that receives since this was asked last. */
+  takeSeen(): Record<string, SlotSeen> {
+    return this.counter.take(this.latest)
+  }
+
   private prepare(peer: RTCPeerConnection, grant: MediaGrant): void {
     this.slots = grant.slots.filter(this.wanted)
     for (const slot of this.slots) peer.addTransceiver(slot.kind, { direction: 'recvonly' })
@@ -85,10 +93,12 @@ export class WhepPlayer {
       if (one['type'] === 'inbound-rtp' && typeof one['mid'] === 'string') by_mid.set(one['mid'], one)
     }
     const now_ms = performance.now()
+    const latest = new Map<string, Record<string, unknown>>()
     peer.getTransceivers().forEach((transceiver, index) => {
       const name = this.slots[index]?.name
       if (!name) return
       const report = by_mid.get(transceiver.mid ?? '')
+      if (report) latest.set(name, report)
       const bytes = Number(report?.['bytesReceived'] ?? 0)
       const before = this.activity[name]
       if (bytes > 0 && bytes !== before?.bytes) this.seen_ms.set(name, now_ms)
@@ -101,5 +111,6 @@ export class WhepPlayer {
         flowing: seen_ms !== undefined && now_ms - seen_ms < QUIET_AFTER_MS,
       }
     })
+    this.latest = latest
   }
 }
