@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { RETRY_DELAYS_MS } from '../src/media/link'
 import { WhepPlayer } from '../src/media/whep'
-import { LEARNER_CAMERA, withOpusFecDtx, WhipPublisher } from '../src/media/whip'
+import { LEARNER_CAMERA, LECTURE_CAMERA, videoEncodings, withOpusFecDtx, WhipPublisher } from '../src/media/whip'
 import type { MediaGrant } from '../src/protocol'
 
 const offerOf = (generation: number): string =>
@@ -326,6 +326,9 @@ describe('a media link', () => {
     const publisher = new WhipPublisher(grant('t1'), () => Promise.resolve(grant('t2')), stream, LEARNER_CAMERA)
     await publisher.open()
     expect(FakePeer.all[0]?.transceivers[0]?.init.sendEncodings).toEqual([{ maxBitrate: 250_000, maxFramerate: 10 }])
+    const sizes = videoEncodings(LECTURE_CAMERA, true)
+    expect(sizes.map((size) => [size.rid, size.scaleResolutionDownBy])).toEqual([['l', 4], ['m', 2], ['h', 1]])
+    expect(videoEncodings(LECTURE_CAMERA, false).some((size) => 'scalabilityMode' in size)).toBe(false)
     publisher.close()
   })
 })

@@ -9,13 +9,46 @@ export interface VideoShape {
   max_framerate: number
   /** What gives way first when the network or the machine is short: sharpness matters for faces and for slides. */
   keep: RTCDegradationPreference
+  /** Sizes that go out at once, smallest first; the router gives each viewer the one that fits. */
+  layers?: VideoLayer[]
+}
+
+export interface VideoLayer {
+  rid: string
+  scale_down_by: number
+  max_bitrate_bps: number
 }
 
 /** A learner's camera: enough for a face check (≥ 320x240), small enough for a phone's upload. */
 export const LEARNER_CAMERA: VideoShape = { max_bitrate_bps: 250_000, max_framerate: 10, keep: 'maintain-resolution' }
-export const LECTURE_CAMERA: VideoShape = { max_bitrate_bps: 1_500_000, max_framerate: 30, keep: 'balanced' }
+/** 1280x720 in three sizes: a phone on a weak network still gets the smallest. */
+export const LECTURE_CAMERA: VideoShape = {
+  max_bitrate_bps: 1_500_000,
+  max_framerate: 30,
+  keep: 'balanced',
+  layers: [
+    { rid: 'l', scale_down_by: 4, max_bitrate_bps: 150_000 },
+    { rid: 'm', scale_down_by: 2, max_bitrate_bps: 500_000 },
+    { rid: 'h', scale_down_by: 1, max_bitrate_bps: 1_500_000 },
+  ],
+}
 export const LECTURE_SCREEN: VideoShape = { max_bitrate_bps: 2_000_000, max_framerate: 15, keep: 'maintain-resolution' }
 const SPEECH_MAX_BITRATE_BPS = 48_000
+
+/** Every other frame depends on none of its kind, so the router may leave those out for a viewer who is short. */
+const TEMPORAL_LAYERS = 'L1T2'
+
+export function videoEncodings(shape: VideoShape, with_temporal_layers: boolean): RTCRtpEncodingParameters[] {
+  const maxFramerate = shape.max_framerate
+  if (!shape.layers) return [{ maxBitrate: shape.max_bitrate_bps, maxFramerate }]
+  return shape.layers.map((layer) => ({
+    rid: layer.rid,
+    scaleResolutionDownBy: layer.scale_down_by,
+    maxBitrate: layer.max_bitrate_bps,
+    maxFramerate,
+    ...(with_temporal_layers ? { scalabilityMode: TEMPORAL_LAYERS } : {}),
+  }))
+}
 
 /** Asks the sender for in-band FEC and silence suppression: Opus senders obey the *receiver's* fmtp (RFC 7587 6.1). */
 export function withOpusFecDtx(answer: string): string {
@@ -86,11 +119,18 @@ export class WhipPublisher {
 
   private prepare(peer: RTCPeerConnection): void {
     for (const track of this.stream.getTracks()) {
-      const encoding: RTCRtpEncodingParameters =
-        track.kind === 'video'
-          ? { maxBitrate: this.shape.max_bitrate_bps, maxFramerate: this.shape.max_framerate }
-          : { maxBitrate: SPEECH_MAX_BITRATE_BPS }
-      peer.addTransceiver(track, { direction: 'sendonly', streams: [this.stream], sendEncodings: [encoding] })
+      const add = (sendEncodings: RTCRtpEncodingParameters[]) =>
+        peer.addTransceiver(track, { direction: 'sendonly', streams: [this.stream], sendEncodings })
+      if (track.kind !== 'video') {
+        add([{ maxBitrate: SPEECH_MAX_BITRATE_BPS }])
+        continue
+      }
+      try {
+        add(videoEncodings(this.shape, true))
+      } catch {
+        // An encoder without temporal layers refuses the mode (WebRTC SVC 4.2); the sizes alone are worth having.
+        add(videoEncodings(this.shape, false))
+      }
     }
   }
 
