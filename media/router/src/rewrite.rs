@@ -3,15 +3,20 @@
 
 use crate::payload::Vp8Descriptor;
 
-/// Switches remembered for retransmission: a NACK reaches back a second, switches are slower than four a second.
-const MAX_EPOCHS: usize = 4;
+/// Stretches remembered for retransmission and for late packets: a NACK reaches back a second or two, and a stretch ends
+/// with each frame left out, fifteen times a second.
+const MAX_EPOCHS: usize = 48;
 
-/// From one switch to the next every outgoing number is the source's number plus a constant.
+/// From one switch, or frame left out, to the next every outgoing number is the source's number plus a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Epoch {
     /// The caller's name for the source (never reused).
     pub source: u64,
+    /// Counts switches: a slot may come back to a source.
+    turn: u32,
     first_src: u64,
+    /// Packets from here on were left out, or are of a later stretch.
+    end_src: u64,
     first_out: u64,
     seq_offset: i64,
     ts_offset: u32,
@@ -48,6 +53,10 @@ pub struct Rewrite {
     last_picture_id: u16,
     last_tl0: u8,
     last_sent_us: Option<u64>,
+    /// Of the current source, sent or left out.
+    highest_src: u64,
+    /// Picture of the frame that is being left out.
+    omitted_picture: Option<u16>,
 }
 
 impl Rewrite {
@@ -55,12 +64,14 @@ impl Rewrite {
     /// that misses the first packets still guesses rollover 0 (RFC 3711 3.3.1).
     pub fn new(first_seq: u16, first_ts: u32) -> Self {
         Self {
-            epochs: Vec::with_capacity(MAX_EPOCHS),
+            epochs: Vec::new(),
             next_ext_seq: u64::from(first_seq & 0x7fff).max(1),
             last_ts: first_ts,
             last_picture_id: 0,
             last_tl0: 0,
             last_sent_us: None,
+            highest_src: 0,
+            omitted_picture: None,
         }
     }
 
@@ -82,12 +93,13 @@ impl Rewrite {
                 self.last_ts.wrapping_add((elapsed as u32).max(1))
             }
         };
-        if self.epochs.len() == MAX_EPOCHS {
-            self.epochs.remove(0);
-        }
-        self.epochs.push(Epoch {
+        self.highest_src = src_ext_seq;
+        self.omitted_picture = None;
+        self.push(Epoch {
             source,
+            turn: self.epochs.last().map_or(0, |last| last.turn.wrapping_add(1)),
             first_src: src_ext_seq,
+            end_src: u64::MAX,
             first_out: self.next_ext_seq,
             seq_offset: self.next_ext_seq as i64 - src_ext_seq as i64,
             ts_offset: rtp_ts.wrapping_sub(src_ts),
@@ -96,14 +108,55 @@ impl Rewrite {
         });
     }
 
-    /// The outgoing numbers of a packet of the current source; None for one from before the switch.
+    fn push(&mut self, epoch: Epoch) {
+        if self.epochs.len() == MAX_EPOCHS {
+            self.epochs.remove(0);
+        }
+        self.epochs.push(epoch);
+    }
+
+    /// Beyond everything of the current source so far: what may still be left out.
+    #[inline]
+    pub fn is_newest(&self, src_ext_seq: u64) -> bool {
+        src_ext_seq > self.highest_src
+    }
+
+    /// Leaves out a packet that `is_newest`: later ones close the gap in sequence numbers and, once per frame, in picture
+    /// ids. Numbers of packets that are missing just before it stay theirs.
+    pub fn omit(&mut self, src_ext_seq: u64, vp8: &Vp8Descriptor) {
+        let new_picture = self.omitted_picture != Some(vp8.picture_id);
+        self.omitted_picture = Some(vp8.picture_id);
+        self.highest_src = src_ext_seq;
+        let Some(last) = self.epochs.last_mut() else { return };
+        let mut next = *last;
+        next.first_src = src_ext_seq + 1;
+        next.seq_offset -= 1;
+        next.first_out = next.first_src.wrapping_add_signed(next.seq_offset);
+        next.picture_offset = next.picture_offset.wrapping_sub(u16::from(new_picture)) & 0x7fff;
+        if last.first_src == src_ext_seq {
+            *last = next;
+        } else {
+            last.end_src = src_ext_seq;
+            self.push(next);
+        }
+    }
+
+    /// The outgoing numbers of a packet of the current source; None for one from before the switch or left out.
     #[inline]
     pub fn map(&mut self, src_ext_seq: u64, src_ts: u32, vp8: &Vp8Descriptor, now_us: u64) -> Option<Numbers> {
-        let epoch = self.epochs.last()?;
-        if src_ext_seq < epoch.first_src {
-            return None;
-        }
+        let last = self.epochs.last()?;
+        let epoch = if src_ext_seq >= last.first_src {
+            last
+        } else {
+            // Late: the stretch since the switch that it belongs to.
+            let since_switch = self.epochs.iter().rev().take_while(|epoch| epoch.turn == last.turn);
+            since_switch
+                .skip_while(|epoch| epoch.first_src > src_ext_seq)
+                .take(1)
+                .find(|epoch| src_ext_seq < epoch.end_src)?
+        };
         let numbers = epoch.apply(src_ext_seq, src_ts, vp8);
+        self.highest_src = self.highest_src.max(src_ext_seq);
         if numbers.ext_seq >= self.next_ext_seq {
             self.next_ext_seq = numbers.ext_seq + 1;
             self.last_ts = numbers.rtp_ts;

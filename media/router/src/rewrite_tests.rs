@@ -103,4 +103,68 @@ proptest! {
             }
         }
     }
+
+    /// Frames left out, packets lost and late, switches: what goes out has no gap but for packets that are missing, no
+    /// number twice, pictures in step, and each packet is found again for a retransmission.
+    #[test]
+    fn frames_left_out_leave_no_seam(
+        first in any::<u16>(),
+        frames in proptest::collection::vec((1u64..4, any::<bool>(), 0u8..12), 20..400),
+    ) {
+        let mut rewrite = Rewrite::new(first, 0);
+        let (mut src, mut picture, mut now_us, mut source) = (70_000u64, 100u16, 0u64, 1u64);
+        let mut out: std::collections::BTreeMap<u64, (u64, u64, u16)> = std::collections::BTreeMap::new();
+        let mut late: Vec<(u64, u16, u64)> = Vec::new();
+        let mut expected_gaps = 0u64;
+        rewrite.switch(source, now_us, 90_000, src, 0, &vp8(picture, 0));
+        let mut first_of_source = true;
+        for (packets, omit, fate) in frames {
+            now_us += 33_333;
+            if fate == 11 {
+                source += 1;
+                src += 500;
+                expected_gaps += late.drain(..).count() as u64;
+                rewrite.switch(source, now_us, 90_000, src, 0, &vp8(picture, 0));
+                first_of_source = true;
+            }
+            for packet in 0..packets {
+                let descriptor = vp8(picture, 0);
+                if omit && !first_of_source {
+                    rewrite.omit(src, &descriptor);
+                    prop_assert_eq!(rewrite.map(src, 0, &descriptor, now_us), None, "left out for good");
+                } else if fate == 10 && packet == 1 && !first_of_source {
+                    late.push((src, picture, source));
+                } else {
+                    let numbers = rewrite.map(src, 0, &descriptor, now_us).unwrap();
+                    prop_assert!(out.insert(numbers.ext_seq, (src, source, numbers.picture_id)).is_none());
+                }
+                first_of_source = false;
+                src += 1;
+            }
+            picture = picture.wrapping_add(1) & 0x7fff;
+            if fate < 3 && late.len() > 1 {
+                let (src, picture, _) = late.pop().unwrap();
+                // Within what is remembered it gets the number that was kept for it.
+                if let Some(numbers) = rewrite.map(src, 0, &vp8(picture, 0), now_us) {
+                    prop_assert!(out.insert(numbers.ext_seq, (src, source, numbers.picture_id)).is_none());
+                } else {
+                    expected_gaps += 1;
+                }
+            }
+        }
+        expected_gaps += late.len() as u64;
+        let span = out.keys().next_back().unwrap() - out.keys().next().unwrap() + 1;
+        prop_assert!(span <= out.len() as u64 + expected_gaps, "{} in {}, {} missing", out.len(), span, expected_gaps);
+        let mut last: Option<(u64, u16)> = None;
+        for (ext_seq, (src, source, picture)) in &out {
+            if let Some((last_source, last_picture)) = last {
+                let step = picture.wrapping_sub(last_picture) & 0x7fff;
+                prop_assert!(step <= 1 + u16::from(*source != last_source), "picture ids jump by {}", step);
+            }
+            last = Some((*source, *picture));
+            if let Some((epoch, found)) = rewrite.find(*ext_seq as u16).filter(|_| ext_seq + 40 > *out.keys().next_back().unwrap()) {
+                prop_assert_eq!((epoch.source, found), (*source, *src));
+            }
+        }
+    }
 }

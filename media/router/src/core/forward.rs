@@ -1,6 +1,6 @@
 //! From the history to viewers: rewrite, protect, queue; retransmissions too.
 
-use super::tables::{HeaderTemplate, Ingest, Slot, Table, Transport};
+use super::tables::{ALL_TEMPORAL, HeaderTemplate, Ingest, Slot, Table, Transport};
 use super::{Core, Event};
 use crate::history::{Entry, History};
 use crate::outbox::{MAX_DATAGRAM_BYTES, Outbox};
@@ -135,6 +135,7 @@ fn forward(
         let clock_rate_hz = way.clock_rate_hz;
         slot.rewrite.switch(ingest.id, now_us, clock_rate_hz, entry.ext_seq, entry.rtp_ts, &entry.vp8);
         slot.current = Some(at);
+        slot.frame = None;
         // A key frame whose first packet had to be repaired: what follows it has come already. Otherwise this is just
         // the rest of what is held.
         for ext_seq in ext_seq..=ingest.history.highest().unwrap_or(ext_seq) {
@@ -160,6 +161,9 @@ fn forward_one(
         return;
     };
     let payload_type = way.payload_type;
+    if (slot.temporal != ALL_TEMPORAL || slot.wanted_temporal != ALL_TEMPORAL) && !slot.keeps(entry) {
+        return;
+    }
     let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { return };
     let ssrc = slot.parameters.ssrc;
     let sent =

@@ -1,7 +1,7 @@
 //! Which layer of its source each video slot shows, and why.
 
 use super::Core;
-use super::tables::{Slot, Transport};
+use super::tables::{ALL_TEMPORAL, Slot, Transport};
 
 /// A layer whose newest packet is this much older than another layer's is not sent any more: browsers stop their upper
 /// layers at once when their upload falls.
@@ -50,6 +50,9 @@ impl Reason {
     }
 }
 
+/// A layer's place and its highest temporal layer, in the order of what they cost.
+type Rung = (usize, u8);
+
 /// What one video slot gets of a budget.
 #[derive(Debug)]
 pub(super) struct Grant {
@@ -57,7 +60,7 @@ pub(super) struct Grant {
     /// The place of the best layer that fits the slot, and why no better one.
     top: usize,
     reason: Reason,
-    place: Option<usize>,
+    rung: Option<Rung>,
     cost_bps: u64,
     blocked: bool,
 }
@@ -88,7 +91,7 @@ impl Core {
             };
             let (top, reason) = self.fitting(slot);
             if slot.is_video() {
-                grants.push(Grant { slot_at, top, reason, place: None, cost_bps: 0, blocked: false });
+                grants.push(Grant { slot_at, top, reason, rung: None, cost_bps: 0, blocked: false });
             } else {
                 let at = slot.layers.get(top).copied();
                 spent_bps += at.and_then(|at| self.ingests.get(at)).map_or(0, |ingest| ingest.meter.bps());
@@ -114,19 +117,19 @@ impl Core {
         let mut need_bps = None;
         loop {
             let mut granted = false;
-            for grant in grants.iter_mut().filter(|grant| !grant.blocked && grant.place != Some(grant.top)) {
+            for grant in grants.iter_mut().filter(|grant| !grant.blocked) {
                 let Some(slot) = self.slots.get(grant.slot_at) else { continue };
-                let Some(place) = self.next_place(slot, grant.place, grant.top) else { continue };
-                let cost_bps = self.cost_bps(slot, place).max(grant.cost_bps);
+                let Some(rung) = self.next_rung(slot, grant.rung, grant.top) else { continue };
+                let cost_bps = self.cost_bps(slot, rung).max(grant.cost_bps);
                 let more_bps = cost_bps - grant.cost_bps;
-                let is_rise = slot.place_of(slot.wanted).is_none_or(|wanted| place > wanted);
+                let is_rise = slot.place_of(slot.wanted).is_none_or(|wanted| rung > (wanted, slot.wanted_temporal));
                 // What is shown stays as long as it fits; what is not has to fit with room to spare.
                 let with_room_bps = more_bps + more_bps / RISE_ROOM;
                 let asked_bps = spent_bps + if is_rise { with_room_bps } else { more_bps };
-                let free = budget_bps.is_none() || (grant.place.is_none() && !proven);
+                let free = budget_bps.is_none() || (grant.rung.is_none() && !proven);
                 if free || budget_bps.is_some_and(|budget| asked_bps <= budget) {
                     spent_bps += more_bps;
-                    (grant.place, grant.cost_bps) = (Some(place), cost_bps);
+                    (grant.rung, grant.cost_bps) = (Some(rung), cost_bps);
                     granted = true;
                 } else {
                     grant.blocked = true;
@@ -140,16 +143,20 @@ impl Core {
         }
         for grant in grants.iter() {
             let Some(slot) = self.slots.get(grant.slot_at) else { continue };
-            let reason = match grant.place {
+            let reason = match grant.rung {
                 None => Reason::PausedBandwidth,
-                Some(place) if place < grant.top => Reason::Bandwidth,
+                Some(rung) if rung < (grant.top, ALL_TEMPORAL) => Reason::Bandwidth,
                 Some(_) => grant.reason,
             };
+            let place = grant.rung.map(|(place, _)| place);
             let shown = slot.place_of(slot.current);
-            let (target, current) = (grant.place.and_then(|place| slot.layers.get(place)).copied(), slot.current);
+            let (target, current) = (place.and_then(|place| slot.layers.get(place)).copied(), slot.current);
             self.want(grant.slot_at, target, reason);
             // A queue stands: the higher layer does not go on until the lower one's key frame, sound would wait behind it.
-            if congested && shown.is_some_and(|shown| grant.place.is_some_and(|place| place < shown)) {
+            if let (Some((_, temporal)), Some(slot)) = (grant.rung, self.slots.get_mut(grant.slot_at)) {
+                slot.wanted_temporal = temporal;
+            }
+            if congested && shown.is_some_and(|shown| place.is_some_and(|place| place < shown)) {
                 self.stop_showing(grant.slot_at, current);
             }
         }
@@ -165,14 +172,30 @@ impl Core {
         }
     }
 
-    /// The next layer above `place` that flows; the lowest one when none does.
-    fn next_place(&self, slot: &Slot, place: Option<usize>, top: usize) -> Option<usize> {
-        let from = place.map_or(0, |place| place + 1);
-        (from..=top).find(|place| *place == top || self.flows(slot.layers[*place], &slot.layers))
+    /// The next step up: a temporal layer more, else the next layer that flows.
+    fn next_rung(&self, slot: &Slot, rung: Option<Rung>, top: usize) -> Option<Rung> {
+        if let Some((place, temporal)) = rung.filter(|(_, temporal)| *temporal < ALL_TEMPORAL) {
+            return Some((place, self.next_temporal(slot, place, Some(temporal))));
+        }
+        let from = rung.map_or(0, |(place, _)| place + 1);
+        let place = (from..=top).find(|place| *place == top || self.flows(slot.layers[*place], &slot.layers))?;
+        Some((place, self.next_temporal(slot, place, None)))
     }
 
-    fn cost_bps(&self, slot: &Slot, place: usize) -> u64 {
-        let measured_bps = slot.layers.get(place).and_then(|at| self.ingests.get(*at)).map_or(0, |i| i.meter.bps());
+    /// The next temporal layer that makes a difference; streams without any have all at once.
+    fn next_temporal(&self, slot: &Slot, place: usize, above: Option<u8>) -> u8 {
+        let Some(meter) = slot.layers.get(place).and_then(|at| self.ingests.get(*at)).map(|i| &i.meter) else {
+            return ALL_TEMPORAL;
+        };
+        let had_bps = above.map_or(0, |above| meter.bps_up_to(above));
+        let from = above.map_or(0, |above| above + 1);
+        let next = (from..ALL_TEMPORAL).find(|temporal| meter.bps_up_to(*temporal) * 10 > had_bps * 11);
+        next.filter(|next| meter.bps_up_to(*next) * 100 < meter.bps() * 95).unwrap_or(ALL_TEMPORAL)
+    }
+
+    fn cost_bps(&self, slot: &Slot, (place, temporal): Rung) -> u64 {
+        let meter = slot.layers.get(place).and_then(|at| self.ingests.get(*at)).map(|ingest| &ingest.meter);
+        let measured_bps = meter.map_or(0, |meter| meter.bps_up_to(temporal));
         // In its first quarter of a second nothing is known but the height.
         if measured_bps > 0 { measured_bps } else { u64::from(self.height_px(slot, place)).pow(2) * 3 }
     }

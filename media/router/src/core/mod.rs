@@ -421,7 +421,10 @@ impl Core {
                     rtt_ms: s.rtt_us.map(|us| us as f64 / 1000.0),
                     layer: s.place_of(s.current),
                     wanted_layer: s.place_of(s.wanted),
-                    target_bps: s.wanted.and_then(|at| self.ingests.get(at)).map_or(0, |i| i.meter.bps()),
+                    target_bps: s
+                        .wanted
+                        .and_then(|at| self.ingests.get(at))
+                        .map_or(0, |i| i.meter.bps_up_to(s.wanted_temporal)),
                     reason: self.reason_of(s).name(),
                 })
                 .collect(),

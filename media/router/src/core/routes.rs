@@ -3,7 +3,9 @@
 use super::layers::Reason;
 use super::mirror::Share;
 use super::restart::Credentials;
-use super::tables::{HeaderTemplate, Ingest, REPORTS_KEPT, RESENT_KEPT, Slot, Source, Transport, TransportState};
+use super::tables::{
+    ALL_TEMPORAL, HeaderTemplate, Ingest, REPORTS_KEPT, RESENT_KEPT, Slot, Source, Transport, TransportState,
+};
 use super::{Core, Event, Keys};
 use crate::bandwidth::Bandwidth;
 use crate::feedback::KeyframeRequest;
@@ -233,6 +235,9 @@ impl Core {
             current: None,
             wanted: None,
             reason: Reason::NoSource,
+            wanted_temporal: ALL_TEMPORAL,
+            temporal: ALL_TEMPORAL,
+            frame: None,
             packets: 0,
             payload_bytes: 0,
             retransmitted: 0,

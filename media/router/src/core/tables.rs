@@ -8,11 +8,11 @@ use super::mirror::Mirror;
 use super::restart::Credentials;
 use crate::bandwidth::Bandwidth;
 use crate::feedback::{KeyframeRequest, TransportCc};
-use crate::history::History;
+use crate::history::{Entry, History};
 use crate::meter::Meter;
 use crate::outbox::{ChainHandle, Peer};
 use crate::parameters::{CodecParameters, ExtensionIds, IngestParameters, Kind, Repair, SlotParameters};
-use crate::payload::{CODEC_COUNT, Codec};
+use crate::payload::{CODEC_COUNT, Codec, MAX_TEMPORAL_LAYERS};
 use crate::rewrite::Rewrite;
 use crate::rtp::FIXED_HEADER_BYTES;
 use crate::speech::Speech;
@@ -293,6 +293,8 @@ impl HeaderTemplate {
 
 /// Sender reports remembered for the round trip (RFC 3550 6.4.1): middle 32 bits of the NTP time, when sent.
 pub const REPORTS_KEPT: usize = 4;
+/// As many temporal layers as there are.
+pub const ALL_TEMPORAL: u8 = MAX_TEMPORAL_LAYERS as u8;
 /// Retransmissions remembered so that none goes out twice within a round trip.
 pub const RESENT_KEPT: usize = 64;
 
@@ -313,6 +315,11 @@ pub struct Slot {
     /// The layer that was chosen; shown from its next key frame on.
     pub wanted: Option<usize>,
     pub reason: Reason,
+    /// The highest temporal layer that shall be sent, and that is sent now.
+    pub wanted_temporal: u8,
+    pub temporal: u8,
+    /// The newest frame, and whether it is left out.
+    pub frame: Option<(u32, bool)>,
     pub packets: u64,
     pub payload_bytes: u64,
     pub retransmitted: u64,
@@ -337,6 +344,33 @@ impl Slot {
     pub fn rtx_way(&self) -> Option<(u32, u8)> {
         self.rtx_template.as_ref()?;
         Some((self.parameters.rtx_ssrc?, self.parameters.codecs.iter().find_map(|codec| codec.rtx_payload_type)?))
+    }
+
+    /// Whether a packet is sent, with no more temporal layers than wanted: fewer from the next frame on, more from a frame
+    /// that says that no frame left out is needed for it (RFC 7741 4.2, Y). What is late is decided already.
+    pub fn keeps(&mut self, entry: &Entry) -> bool {
+        if !self.rewrite.is_newest(entry.ext_seq) {
+            return true;
+        }
+        if entry.key_frame_start {
+            self.temporal = self.wanted_temporal;
+        }
+        let omitted = match self.frame {
+            Some((rtp_ts, omitted)) if rtp_ts == entry.rtp_ts => omitted,
+            _ => {
+                self.temporal = self.temporal.min(self.wanted_temporal);
+                let layer = entry.vp8.temporal;
+                if layer > self.temporal && layer <= self.wanted_temporal && entry.vp8.layer_sync {
+                    self.temporal = if layer + 1 >= ALL_TEMPORAL { ALL_TEMPORAL } else { layer };
+                }
+                layer > self.temporal
+            }
+        };
+        self.frame = Some((entry.rtp_ts, omitted));
+        if omitted {
+            self.rewrite.omit(entry.ext_seq, &entry.vp8);
+        }
+        !omitted
     }
 
     pub fn place_of(&self, ingest: Option<usize>) -> Option<usize> {

@@ -99,6 +99,28 @@ fn worse_times_take_the_picture_down_before_the_sound() {
 }
 
 #[test]
+fn a_viewer_who_is_short_gets_fewer_frames_of_a_layer_before_a_lower_one() {
+    // 150 kbit/s in two temporal layers and sound, headers included, are more than this.
+    let mut class = Class::new(Path::new(Some(190_000), 25_000, 0), true);
+    class.temporal = true;
+    class.run_ms(10_000);
+    let from_us = class.world.now_us;
+    class.run_ms(10_000);
+    let shown = class.shown.iter().filter(|(at_us, _)| *at_us >= from_us).count();
+    // 25 frames a second are sent, every other one of the upper temporal layer.
+    assert!((100..=135).contains(&shown), "{shown} frames, {}", describe(&class, from_us));
+    assert!(class.frozen(from_us) < 0.1, "{}", describe(&class, from_us));
+    assert!(class.longest_silence_ms(from_us) < 250, "{}", describe(&class, from_us));
+    class.down.rate_bps = None;
+    class.run_ms(20_000);
+    let from_us = class.world.now_us;
+    class.run_ms(4_000);
+    let shown = class.shown.iter().filter(|(at_us, _)| *at_us >= from_us).count();
+    assert!((98..=101).contains(&shown), "{shown} frames, {}", describe(&class, from_us));
+    assert_eq!(class.world.slot_flow(10).reason, "best");
+}
+
+#[test]
 fn jitter_is_not_congestion() {
     let mut path = Path::new(None, 50_000, 0);
     path.jitter_us = 40_000;
