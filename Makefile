@@ -42,7 +42,7 @@ lint: setup ## Formatters' and linters' opinions, types, import contracts
 demo: setup ## One whole demo class without a browser; the report is build/demo.json
 	$(VENV)/bin/anke demo --headless --report build/demo.json
 
-bench: setup ## Server CPU per forwarded packet and per join; the figures are build/bench.json
+bench: setup ## Server CPU per packet, per join and memory per viewer, ours and three peers; build/bench.json and .svg
 	$(PYTHON) tests/bench/bench.py --out build/bench.json
 
 lock: ## Refresh requirements.lock from pyproject.toml
