@@ -1,4 +1,5 @@
 import operations from './operations.en'
+import stage from './stage.en'
 import type { Messages } from './zh-CN'
 
 /** English beside the Chinese; the same keys. */
@@ -216,44 +217,7 @@ const en: Messages = {
     ending: 'Class is closing: last roll call, check and quiz, done by {time}. Please stay.',
     notice: 'Notice from {from}',
   },
-  stage: {
-    title: 'Speakers',
-    mine: { opening: 'The instructor asks you to speak', speaking: 'The instructor asks you to speak', muted: 'Your microphone has been taken', failed: 'No microphone can be used' },
-    mineText: {
-      opening: 'Opening your microphone… Choose “Allow” if the browser asks.',
-      speaking: 'The whole class hears you. Press “Finish” when you are done.',
-      muted: 'You keep your place; the microphone opens by itself when the instructor agrees again.',
-      failed: 'The floor went back to the instructor; raise your hand again once it works.',
-    },
-    why: {
-      insecure: 'The browser does not allow a microphone here. Check that the address begins with https:// or use the system browser.',
-      denied: 'You did not allow the microphone. Press the icon left of the address and set it to “Allow”.',
-      missing: 'No microphone was found. Plug in a headset or a microphone.',
-      busy: 'Another program or a phone call holds the microphone.',
-      unsuitable: 'This microphone cannot be used; choose another one.',
-      unknown: 'The microphone did not open. Plug it in again or restart the browser.',
-    },
-    end: 'Finish',
-    understood: 'I see',
-    you: 'You',
-    speaking: 'speaking',
-    silent: 'silent',
-    muted: 'muted',
-    pictureOf: 'Picture of {name}',
-    noPicture: 'No picture',
-    desk: 'Floor',
-    nobody: 'No hand is up. Learners who raise one appear here; “Give the floor” lets the class hear them.',
-    grant: 'Give the floor',
-    grantName: 'Give {name} the floor',
-    mute: 'Mute',
-    muteName: 'Take the microphone of {name}',
-    unmute: 'Unmute',
-    unmuteName: 'Give {name} the microphone back',
-    take: 'End',
-    takeName: 'End the floor of {name}',
-    muteAll: 'Mute all',
-    hear: 'Press to hear the speakers',
-  },
+  ...stage,
   chat: {
     title: 'Chat',
     placeholder: 'Say something, Enter sends',

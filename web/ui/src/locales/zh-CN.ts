@@ -1,5 +1,6 @@
 /** Chinese, the first language of the page. `en.ts` has exactly the same keys. */
 import operations from './operations.zh-CN'
+import stage from './stage.zh-CN'
 
 const zh = {
   product: {
@@ -215,44 +216,7 @@ const zh = {
     ending: '正在下课：最后一次点名、核验与测验，最迟 {time} 结束。请不要离开。',
     notice: '{from} 的通知',
   },
-  stage: {
-    title: '发言席',
-    mine: { opening: '老师请您发言', speaking: '老师请您发言', muted: '您的麦克风已被收回', failed: '没有可用的麦克风' },
-    mineText: {
-      opening: '正在打开麦克风…请在浏览器询问时选择“允许”。',
-      speaking: '全班都能听到您。说完请点“结束发言”。',
-      muted: '您仍在发言席，老师再次同意后麦克风会自动打开。',
-      failed: '已把发言机会还给老师，解决后可再次举手。',
-    },
-    why: {
-      insecure: '浏览器不允许使用麦克风，请确认网址以 https:// 开头，或换用系统浏览器。',
-      denied: '您没有允许使用麦克风。请点地址栏左侧的图标，把麦克风改为“允许”。',
-      missing: '没有找到麦克风，请插好耳机或话筒。',
-      busy: '麦克风正被其他程序或来电占用。',
-      unsuitable: '这个麦克风不能使用，请换一个。',
-      unknown: '麦克风没有打开，请重新插拔或重启浏览器。',
-    },
-    end: '结束发言',
-    understood: '知道了',
-    you: '我',
-    speaking: '正在发言',
-    silent: '未出声',
-    muted: '已静音',
-    pictureOf: '{name} 的画面',
-    noPicture: '没有画面',
-    desk: '发言',
-    nobody: '没有人举手。学员举手后会出现在这里，点“请发言”全班即可听到。',
-    grant: '请发言',
-    grantName: '请 {name} 发言',
-    mute: '静音',
-    muteName: '收回 {name} 的麦克风',
-    unmute: '恢复',
-    unmuteName: '恢复 {name} 的麦克风',
-    take: '结束',
-    takeName: '结束 {name} 的发言',
-    muteAll: '全员静音',
-    hear: '点击听学员发言',
-  },
+  ...stage,
   chat: {
     title: '讨论',
     placeholder: '说点什么，回车发送',
