@@ -2,12 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { RETRY_DELAYS_MS } from '../src/media/link'
 import { WhepPlayer } from '../src/media/whep'
 import { LEARNER_CAMERA, LECTURE_CAMERA, videoEncodings, withOpusFecDtx, WhipPublisher } from '../src/media/whip'
-<<<<<<< HEAD
 import { moveLinks } from '../src/media/moves'
 import type { MediaGrant, MediaMoved } from '../src/protocol'
-=======
-import type { MediaGrant } from '../src/protocol'
->>>>>>> main
 
 const offerOf = (generation: number): string =>
   `v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=ice-ufrag:our${generation}\r\na=ice-pwd:ourpassword${generation}\r\na=mid:0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\na=ice-ufrag:our${generation}\r\n`
