@@ -45,9 +45,10 @@ EXTENSION_NAMES = {uri: name for name, uri in EXTENSION_URIS.items()}
 # RFC 8285 4.2: the one-byte form has ids 1..14, the only form the router writes.
 MAX_EXTENSION_ID = 14
 
-# `nack`: RFC 4585; `ccm fir`: RFC 5104; `transport-cc`: draft-holmer-rmcat-transport-wide-cc-extensions-01. Only these
-# are answered, FIR where there is no PLI.
-SUPPORTED_FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc")
+# `nack`: RFC 4585; `ccm fir`: RFC 5104; `transport-cc`: draft-holmer-rmcat-transport-wide-cc-extensions-01;
+# `goog-remb`: draft-alvestrand-rmcat-remb-03. Only these are answered: FIR where there is no PLI, REMB where there
+# is no transport-cc, and to viewers only, for we tell publishers no bit rate.
+SUPPORTED_FEEDBACK = ("nack", "nack pli", "ccm fir", "transport-cc", "goog-remb")
 
 
 @dataclass(frozen=True, slots=True)

@@ -253,8 +253,11 @@ def _codecs_of(
 
 
 def _feedback_of(offered: list[str]) -> tuple[str, ...]:
-    """FIR (RFC 5104) is taken only where there is no PLI: it asks for the same and costs a repetition counter."""
+    """FIR (RFC 5104) is taken only where there is no PLI: it asks for the same and costs a repetition counter. A
+    bit rate told by the peer (REMB) only where it does not report arrivals."""
     needless = {"ccm fir"} if "nack pli" in offered else set()
+    if "transport-cc" in offered:
+        needless.add("goog-remb")
     return tuple(item for item in SUPPORTED_FEEDBACK if item in offered and item not in needless)
 
 

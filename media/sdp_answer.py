@@ -88,7 +88,7 @@ def _accepted(
     if line.reduced_size_rtcp:
         lines.append("a=rtcp-rsize")  # RFC 5506
     for codec in line.codecs:
-        lines += _codec(codec)
+        lines += _codec(codec, publishing=publishing)
     if publishing and line.sends and line.rids:
         lines += [f"a=rid:{rid} recv" for rid in line.rids]  # RFC 8851 6.3
         lines.append("a=simulcast:recv " + ";".join(line.rids))  # RFC 8853 5.3.2
@@ -104,10 +104,11 @@ def _accepted(
     return lines
 
 
-def _codec(codec: Codec) -> list[str]:
+def _codec(codec: Codec, *, publishing: bool) -> list[str]:
     channels = f"/{codec.channels}" if codec.channels > 1 else ""
     lines = [f"a=rtpmap:{codec.payload_type} {codec.encoding}/{codec.clock_rate_hz}{channels}"]
-    lines += [f"a=rtcp-fb:{codec.payload_type} {feedback}" for feedback in codec.feedback]
+    answered = [item for item in codec.feedback if not (publishing and item == "goog-remb")]
+    lines += [f"a=rtcp-fb:{codec.payload_type} {feedback}" for feedback in answered]
     if codec.fmtp:
         lines.append(f"a=fmtp:{codec.payload_type} {codec.fmtp}")
     if codec.rtx_payload_type is not None:

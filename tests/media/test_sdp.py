@@ -95,6 +95,19 @@ def test_simulcast_is_answered_with_rids_rfc_8853() -> None:
     assert "a=simulcast:recv l;m;h" in answer
 
 
+def test_a_viewer_reports_arrivals_or_else_tells_a_bit_rate() -> None:
+    def answered(name: str) -> set[str]:
+        parsed = offer(name)
+        sending = {} if "play" in name else None
+        lines = write_answer(parsed, LOCAL, 1, 1, sending).split("\r\n")
+        return {line.split(" ", 1)[1] for line in lines if line.startswith("a=rtcp-fb:")}
+
+    assert "transport-cc" in answered("chromium_156_play.sdp")
+    assert "goog-remb" not in answered("chromium_156_play.sdp")
+    assert "goog-remb" in answered("aiortc_1_16_play.sdp")
+    assert "goog-remb" not in answered("aiortc_1_16_publish.sdp"), "we tell publishers none"
+
+
 def test_pyav_whip_wants_us_as_dtls_client() -> None:
     parsed = offer("pyav_18_whip_publish.sdp")
     assert parsed.setup is Setup.PASSIVE and not parsed.we_are_dtls_server

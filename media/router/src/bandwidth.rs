@@ -101,7 +101,8 @@ pub struct Bandwidth {
     probe_wait_us: u64,
     last_setback_us: u64,
     born_us: u64,
-    pub remb_bps: Option<u64>,
+    /// What the peer itself believes, where it reports no arrivals.
+    remb_bps: Option<u64>,
 }
 
 /// Shortest and longest pause before a probe that follows a setback.
@@ -174,9 +175,20 @@ impl Bandwidth {
         (!never_heard).then_some(self.estimate_bps)
     }
 
-    /// Something was measured: without it a single layer is sent whatever the estimate says.
+    /// The peer's own estimate. True if it counts: who reports arrivals is judged by those.
+    pub fn told(&mut self, now_us: u64, bitrate_bps: u64) -> bool {
+        if self.clock_us.is_some() {
+            return false;
+        }
+        self.remb_bps = Some(bitrate_bps.clamp(MIN_BPS, MAX_BPS));
+        self.estimate_bps = bitrate_bps.clamp(MIN_BPS, MAX_BPS);
+        self.last_feedback_us = Some(now_us);
+        true
+    }
+
+    /// Something was measured here: without it the lowest layer is sent whatever the estimate says.
     pub fn is_proven(&self) -> bool {
-        self.proven || self.remb_bps.is_some()
+        self.proven
     }
 
     pub fn is_congested(&self) -> bool {
@@ -355,8 +367,10 @@ impl Bandwidth {
     /// is time; true while one is under way. `can_pad`: there is a retransmission stream to fill it.
     pub fn probing(&mut self, now_us: u64, need_bps: Option<u64>, can_pad: bool) -> bool {
         if let Some(probe) = self.probe {
-            if now_us > probe.until_us + PROBE_TAIL_US + SILENT_US {
-                self.setback(now_us); // no feedback came to judge it by
+            // No feedback came to judge it by; where the peer judges for itself there is none.
+            let patience_us = if self.remb_bps.is_some() { 0 } else { SILENT_US };
+            if now_us > probe.until_us + PROBE_TAIL_US + patience_us {
+                self.setback(now_us);
             }
             return now_us < probe.until_us;
         }

@@ -167,6 +167,11 @@ impl Rewrite {
         Some(numbers)
     }
 
+    /// What is sent now.
+    pub fn source(&self) -> u64 {
+        self.epochs.last().map_or(0, |epoch| epoch.source)
+    }
+
     /// The timestamp that was sent last.
     pub fn last_ts(&self) -> u32 {
         self.last_ts

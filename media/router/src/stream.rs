@@ -18,6 +18,7 @@ struct Missing {
     ext_seq: u64,
     since_us: u64,
     next_us: u64,
+    asked_us: u64,
     asked: u8,
 }
 
@@ -53,6 +54,8 @@ pub struct Stream {
     jitter_16ths: i64,
     last_rtp_ts: u32,
     missing: VecDeque<Missing>,
+    /// From the first request for a packet to its arrival, smoothed.
+    rtt_us: Option<u64>,
 }
 
 impl Stream {
@@ -69,6 +72,7 @@ impl Stream {
             jitter_16ths: 0,
             last_rtp_ts: rtp_ts,
             missing: VecDeque::new(),
+            rtt_us: None,
         };
         stream.transit = stream.transit_ts(rtp_ts, now_us);
         stream
@@ -115,7 +119,11 @@ impl Stream {
         }
         if ext_seq <= self.highest {
             if let Ok(at) = self.missing.binary_search_by_key(&ext_seq, |m| m.ext_seq) {
-                self.missing.remove(at);
+                if let Some(found) = self.missing.remove(at).filter(|found| found.asked == 1) {
+                    // Asked once, so the answer is to that request.
+                    let sample_us = now_us.saturating_sub(found.asked_us);
+                    self.rtt_us = Some(self.rtt_us.map_or(sample_us, |rtt| (rtt * 7 + sample_us) / 8));
+                }
             }
             if ext_seq < self.base {
                 self.base = ext_seq;
@@ -136,9 +144,20 @@ impl Stream {
             return Arrival::Outage;
         }
         for ext_seq in first_missing..ext_seq {
-            self.missing.push_back(Missing { ext_seq, since_us: now_us, next_us: now_us + REORDER_US, asked: 0 });
+            self.missing.push_back(Missing {
+                ext_seq,
+                since_us: now_us,
+                next_us: now_us + REORDER_US,
+                asked_us: 0,
+                asked: 0,
+            });
         }
         Arrival::AfterGap
+    }
+
+    /// The round trip to the sender as its answers to our requests show it.
+    pub fn rtt_us(&self) -> Option<u64> {
+        self.rtt_us
     }
 
     pub fn has_missing(&self) -> bool {
@@ -152,6 +171,7 @@ impl Stream {
         let retry_us = rtt_us.map_or(RETRY_US, |rtt| rtt.clamp(20_000, 300_000) * 3 / 2);
         for missing in self.missing.iter_mut().filter(|m| m.next_us <= now_us) {
             missing.asked += 1;
+            missing.asked_us = now_us;
             missing.next_us = now_us + retry_us;
             due.push(missing.ext_seq as u16);
         }

@@ -24,6 +24,26 @@ fn loss_and_late_packets_are_told_apart() {
 }
 
 #[test]
+fn requests_are_repeated_at_the_pace_of_the_path() {
+    let mut stream = stream_at(10);
+    stream.receive(12, 0, 1_000_000, false, true);
+    let mut due = Vec::new();
+    stream.nacks_due(1_010_000, stream.rtt_us(), &mut due);
+    assert_eq!((due.as_slice(), stream.rtt_us()), (&[11u16][..], None));
+    stream.receive(11, 0, 1_310_000, true, true);
+    assert_eq!(stream.rtt_us(), Some(300_000));
+    // The next one is not asked for again before its answer can have come.
+    stream.receive(14, 0, 2_000_000, false, true);
+    let mut asked_us = Vec::new();
+    for ms in 0..900 {
+        due.clear();
+        stream.nacks_due(2_000_000 + ms * 1000, stream.rtt_us(), &mut due);
+        asked_us.extend(due.iter().map(|_| ms));
+    }
+    assert_eq!(asked_us, [8, 458]);
+}
+
+#[test]
 fn missing_packets_are_asked_for_after_a_moment_and_not_for_ever() {
     let mut stream = stream_at(10);
     assert_eq!(stream.receive(13, 0, 1_000_000, false, true), Arrival::AfterGap);

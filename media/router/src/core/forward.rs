@@ -1,5 +1,6 @@
 //! From the history to viewers: rewrite, protect, queue; retransmissions too.
 
+use super::pace::Waiting;
 use super::tables::{ALL_TEMPORAL, HeaderTemplate, Ingest, Slot, Table, Transport};
 use super::{Core, Event};
 use crate::history::{Entry, History};
@@ -27,7 +28,7 @@ impl Core {
     pub fn poll(&mut self, now_us: u64, outbox: &mut Outbox) -> bool {
         loop {
             let due = self.holding.iter().position(|at| self.ingests.get(*at).is_none_or(|i| i.due_us <= now_us));
-            let Some(position) = due else { return false };
+            let Some(position) = due else { return !self.pace(now_us, outbox) };
             let at = self.holding[position];
             if !self.forward_held(now_us, at, outbox) {
                 return true;
@@ -61,6 +62,10 @@ impl Core {
             let Some(transport) = self.transports.get_mut(slot.transport) else { continue };
             let before = slot.current;
             forward(now_us, at, ingest, slot, transport, outbox, &mut self.counters);
+            if transport.pacer.is_news() {
+                self.pacing.push(slot.transport);
+                self.next_pace_us.get_or_insert(now_us);
+            }
             if slot.current != before {
                 self.events.push(Event::Routed { slot_id: slot.id, ingest_id: ingest.id });
                 if let Some(before) = before {
@@ -165,6 +170,11 @@ fn forward_one(
         return;
     }
     let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { return };
+    if transport.is_paced() && slot.is_video() {
+        let (slot_id, ingest_id, src_ext_seq) = (slot.id, slot.rewrite.source(), entry.ext_seq);
+        transport.pacer.push(Waiting { slot_id, ingest_id, src_ext_seq, numbers });
+        return;
+    }
     let ssrc = slot.parameters.ssrc;
     let sent =
         send(now_us, &slot.template, ssrc, payload_type, numbers.ext_seq, numbers, entry, None, transport, outbox);
@@ -227,7 +237,7 @@ fn resend_one(
 /// of templates that have one: a plain retransmission must not differ from the first sending (see `srtp`).
 #[allow(clippy::too_many_arguments)] // the hot path; a struct would be filled and emptied at each call
 #[inline]
-fn send(
+pub(super) fn send(
     now_us: u64,
     template: &HeaderTemplate,
     ssrc: u32,

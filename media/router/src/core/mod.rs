@@ -7,6 +7,7 @@ mod ingress;
 mod layers;
 mod links;
 mod mirror;
+mod pace;
 mod probes;
 mod reports;
 mod restart;
@@ -264,6 +265,9 @@ pub struct Core {
     choice_due: bool,
     nacks: Vec<(usize, u16, u16)>,
     grants: Vec<layers::Grant>,
+    /// Transports with packets that wait their turn, and when to look at them.
+    pacing: Vec<usize>,
+    next_pace_us: Option<u64>,
     border: mirror::Border,
 }
 
@@ -290,6 +294,8 @@ impl Core {
             choice_due: false,
             nacks: Vec::new(),
             grants: Vec::new(),
+            pacing: Vec::new(),
+            next_pace_us: None,
             border: mirror::Border::default(),
         }
     }
@@ -356,7 +362,7 @@ impl Core {
     pub fn next_timeout_us(&self) -> Option<u64> {
         let held = self.holding.iter().filter_map(|at| self.ingests.get(*at)).map(|ingest| ingest.due_us).min();
         let tick = (!self.transports.is_empty()).then_some(self.next_tick_us);
-        held.into_iter().chain(tick).min()
+        held.into_iter().chain(tick).chain(self.next_pace_us).min()
     }
 
     pub fn snapshot(&self, now_us: u64) -> Snapshot {

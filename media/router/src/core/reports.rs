@@ -3,6 +3,7 @@
 use super::mirror::{MirrorWish, Share};
 use super::tables::{SenderClock, Source, Transport};
 use super::{Core, Event};
+use crate::bandwidth::Bandwidth;
 use crate::error::Parsed;
 use crate::outbox::{MAX_DATAGRAM_BYTES, Outbox};
 use crate::rtcp::{Compound, Item, read_untrusted};
@@ -17,6 +18,8 @@ const CONSENT_US: u64 = 30_000_000;
 /// libwebrtc's own interval is 50 to 250 ms.
 const TRANSPORT_CC_US: u64 = 80_000;
 const REPORT_US: u64 = 1_000_000;
+/// Between requests for key frames that are taken from one viewer's slot.
+const VIEWER_PLI_US: u64 = 500_000;
 /// Without a publisher's sender report for this long after its start, our arrival clock stands in for its own.
 const OWN_CLOCK_AFTER_US: u64 = 5_000_000;
 /// A source that sends nothing (camera off) is not asked for key frames until it sends again.
@@ -91,12 +94,31 @@ impl Core {
             Item::Pli { media_ssrc } | Item::Fir { media_ssrc } => {
                 let Some(slot) = self.slot_of(at, media_ssrc).and_then(|slot| self.slots.get_mut(slot)) else { return };
                 slot.plis_received += 1;
+                // Each key frame costs everyone who shows the source: one viewer on a bad path gets no more than this.
+                if now_us < slot.next_pli_us {
+                    self.counters.inc(Counter::PlisLimited);
+                    return;
+                }
+                slot.next_pli_us = now_us + VIEWER_PLI_US;
                 let ingest = slot.current.or(slot.wanted);
                 if let Some(ingest) = ingest.and_then(|ingest| self.ingests.get_mut(ingest)) {
                     ingest.keyframe_request.want();
                 }
             }
-            Item::Bye { .. } | Item::Remb { .. } | Item::TransportCc { .. } | Item::Other => {}
+            Item::Remb { bitrate_bps } => self.remb(now_us, at, bitrate_bps),
+            Item::Bye { .. } | Item::TransportCc { .. } | Item::Other => {}
+        }
+    }
+
+    /// A viewer who cannot report arrivals says what it believes instead (draft-alvestrand-rmcat-remb-03).
+    fn remb(&mut self, now_us: u64, at: usize, bitrate_bps: u64) {
+        let Some(transport) = self.transports.get_mut(at).filter(|transport| !transport.slots.is_empty()) else {
+            return;
+        };
+        self.counters.inc(Counter::RembIn);
+        let bandwidth = transport.bandwidth.get_or_insert_with(|| Box::new(Bandwidth::new(now_us)));
+        if bandwidth.told(now_us, bitrate_bps) {
+            transport.next_choice_us = now_us;
         }
     }
 
@@ -173,7 +195,8 @@ impl Core {
                 continue;
             }
             self.due_nacks.clear();
-            let gave_up = stream.nacks_due(now_us, None, &mut self.due_nacks);
+            let rtt_us = stream.rtt_us();
+            let gave_up = stream.nacks_due(now_us, rtt_us, &mut self.due_nacks);
             if gave_up && !ingest.viewers.is_empty() {
                 ingest.keyframe_request.want();
             }

@@ -248,6 +248,7 @@ impl Core {
             fraction_lost: 0,
             rtt_us: None,
             reports: [(0, 0); REPORTS_KEPT],
+            next_pli_us: 0,
             resends_left: super::forward::RESENDS,
             resent: [(0, 0); RESENT_KEPT],
             next_resent: 0,

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::layers::Reason;
 use super::links::Link;
 use super::mirror::Mirror;
+use super::pace::Pacer;
 use super::restart::Credentials;
 use crate::bandwidth::Bandwidth;
 use crate::feedback::{KeyframeRequest, TransportCc};
@@ -139,6 +140,7 @@ pub struct Transport {
     pub bandwidth: Option<Box<Bandwidth>>,
     /// What would be sent if the way carried more.
     pub need_bps: Option<u64>,
+    pub pacer: Pacer,
     pub next_transport_cc_us: u64,
     pub next_report_us: u64,
     pub next_choice_us: u64,
@@ -173,6 +175,7 @@ impl Transport {
             transport_cc: TransportCc::default(),
             bandwidth: None,
             need_bps: None,
+            pacer: Pacer::default(),
             next_transport_cc_us: 0,
             next_report_us: 0,
             next_choice_us: 0,
@@ -329,6 +332,8 @@ pub struct Slot {
     pub fraction_lost: u8,
     pub rtt_us: Option<u64>,
     pub reports: [(u32, u64); REPORTS_KEPT],
+    /// Before then a further request for a key frame is not passed on.
+    pub next_pli_us: u64,
     pub resends_left: u32,
     /// What was sent again lately, and when: (sequence number, microseconds).
     pub resent: [(u16, u64); RESENT_KEPT],

@@ -87,6 +87,8 @@ pub struct Class {
     /// How many layers the publisher sends.
     pub layers: usize,
     pub temporal: bool,
+    /// By transport-wide feedback.
+    pub reports_arrivals: bool,
     up: VecDeque<(u64, Vec<u8>)>,
     frame: u64,
     next_frame_us: u64,
@@ -137,6 +139,7 @@ impl Class {
             up_delay_us,
             layers: 3,
             temporal: false,
+            reports_arrivals: true,
             up: VecDeque::new(),
             frame: 0,
             next_frame_us: start_us,
@@ -325,7 +328,7 @@ impl Class {
             }
             self.stuck_since_us = now_us;
         }
-        if now_us >= self.next_feedback_us {
+        if self.reports_arrivals && now_us >= self.next_feedback_us {
             self.next_feedback_us = now_us + 100_000;
             let mut body = Vec::new();
             while self.arrivals.encode(&mut body).is_some() {

@@ -121,6 +121,71 @@ fn a_viewer_who_is_short_gets_fewer_frames_of_a_layer_before_a_lower_one() {
 }
 
 #[test]
+fn key_frames_to_a_viewer_who_is_short_do_not_overflow_a_short_queue() {
+    // A key frame of the middle layer is 12 500 bytes: sent at once it is more than this queue holds.
+    let mut path = Path::new(Some(1_000_000), 25_000, 0);
+    path.queue_bytes = 8_000;
+    let mut class = Class::new(path, true);
+    class.run_ms(15_000);
+    let from_us = class.world.now_us;
+    for _ in 0..10 {
+        class.world.order(Command::RequestKeyframe { ingest_id: 2 });
+        class.run_ms(500);
+    }
+    assert!(class.share_of(1, from_us) > 0.95, "{}", describe(&class, from_us));
+    assert!(class.world.count(Counter::Paced) > 100);
+    assert!(class.longest_silence_ms(from_us) <= 120, "{}", describe(&class, from_us));
+    assert!(class.frozen(from_us) == 0.0, "{}", describe(&class, from_us));
+    // Who is not short is not paced.
+    let mut class = Class::new(Path::new(None, 25_000, 0), true);
+    class.run_ms(8_000);
+    let paced = class.world.count(Counter::Paced);
+    class.run_ms(2_000);
+    assert_eq!(class.world.count(Counter::Paced), paced);
+}
+
+#[test]
+fn a_viewer_that_only_tells_a_bit_rate_is_believed() {
+    let mut class = Class::new(Path::new(None, 25_000, 0), true);
+    for (bitrate_bps, reason, layer) in
+        [(300_000u64, "bandwidth", 0), (3_000_000, "best", 2), (100_000, "bandwidth", 0)]
+    {
+        class.reports_arrivals = false;
+        for _ in 0..6 {
+            class.world.rtcp(VIEWER, |compound| {
+                // draft-alvestrand-rmcat-remb-03 2.2: exponent 8, mantissa in units of 256 bit/s.
+                let mantissa = (bitrate_bps >> 8) as u32;
+                let exponent_and_mantissa = (8 << 18 | mantissa).to_be_bytes();
+                compound.bytes.extend_from_slice(&[0x8f, 206, 0, 5, 0, 0, 0, 1, 0, 0, 0, 0]);
+                compound.bytes.extend_from_slice(b"REMB");
+                compound.bytes.push(1);
+                compound.bytes.extend_from_slice(&exponent_and_mantissa[1..]);
+                compound.bytes.extend_from_slice(&VIDEO.to_be_bytes());
+            });
+            class.run_ms(500);
+        }
+        let from_us = class.world.now_us;
+        class.run_ms(1_000);
+        // The lowest layer goes on: a bit rate told by the peer is a belief, not a proof.
+        assert_eq!(class.world.slot_flow(10).reason, reason, "{bitrate_bps}: {}", describe(&class, from_us));
+        assert!(class.share_of(layer, from_us) > 0.99, "{bitrate_bps}: {}", describe(&class, from_us));
+    }
+}
+
+#[test]
+fn one_viewers_requests_for_key_frames_are_limited() {
+    let mut class = Class::new(Path::new(None, 25_000, 0), true);
+    class.run_ms(4_000);
+    let asked = class.plis;
+    for _ in 0..50 {
+        class.world.rtcp(VIEWER, |compound| compound.pli(1, VIDEO));
+        class.run_ms(20);
+    }
+    assert!((2..=3).contains(&(class.plis - asked)), "{} in a second", class.plis - asked);
+    assert!(class.world.count(Counter::PlisLimited) >= 47);
+}
+
+#[test]
 fn jitter_is_not_congestion() {
     let mut path = Path::new(None, 50_000, 0);
     path.jitter_us = 40_000;
