@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -53,7 +52,7 @@ def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> No
     """Runs the media node until SIGTERM; `ready` as in `run_web`."""
     from media import MediaNodeConfig
     from media.listening import datagram_addresses
-    from media.server import run_media_node
+    from media.server import serve_media_node
 
     configure_log(settings.log_level)
     if ready is not None:
@@ -74,4 +73,4 @@ def run_media(settings: Settings, ready: Callable[[], None] | None = None) -> No
     )
     if settings.media_node_id:
         config = replace(config, node_id=settings.media_node_id)
-    asyncio.run(run_media_node(config))
+    serve_media_node(config)

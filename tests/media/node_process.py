@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -10,7 +9,7 @@ from typing import Any
 
 from media.ice_servers import IceServer, Turn
 from media.node import MediaNodeConfig
-from media.server import run_media_node
+from media.server import serve_media_node
 
 
 def config_of(fields: dict[str, Any]) -> MediaNodeConfig:
@@ -27,4 +26,4 @@ def config_of(fields: dict[str, Any]) -> MediaNodeConfig:
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
     logging.getLogger("aiortc").setLevel(logging.WARNING)
-    asyncio.run(run_media_node(config_of(json.loads(sys.argv[1]))))
+    serve_media_node(config_of(json.loads(sys.argv[1])))
