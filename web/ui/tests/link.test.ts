@@ -289,6 +289,20 @@ describe('a media link', () => {
     player.close()
   })
 
+  it('notices sooner when a stream of packets breaks off', async () => {
+    const player = await connected()
+    const peer = FakePeer.all[0]!
+    for (let step = 0; step < 40; step += 1) {
+      peer.bytes += 1000
+      await turn(100)
+    }
+    await turn(1000)
+    expect(patches()).toHaveLength(0)
+    await turn(1000)
+    expect(patches()).toHaveLength(1)
+    player.close()
+  })
+
   it('tries the relay within the same session when no direct way opens, and first thing from then on', async () => {
     const relay = [{ urls: ['turns:turn.test'], username: '1:a', credential: 'c' }]
     const relayed = { ...grant('t1'), ice_servers: relay }
