@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -325,3 +326,19 @@ def test_mangled_offers_only_raise_media_error(data: st.DataObject) -> None:
         plan_ingests(parsed)
     except MediaError as error:
         assert 400 <= error.status < 500
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tcp_candidates_follow_those_on_udp_and_rank_below_them_rfc_6544(name: str) -> None:
+    lines = write_answer(offer(name), replace(LOCAL, tcp=True), 1, 1).split("\r\n")
+    candidates = [line.split() for line in lines if line.startswith("a=candidate:")]
+    assert {tuple(item[2:3] + item[4:5] + item[7:]) for item in candidates} == {
+        ("udp", "192.0.2.10", "host"),
+        ("udp", "2001:db8::10", "host"),
+        ("tcp", "192.0.2.10", "host", "tcptype", "passive"),
+        ("tcp", "2001:db8::10", "host", "tcptype", "passive"),
+    }
+    assert [item[2] for item in candidates[:4]] == ["udp", "udp", "tcp", "tcp"]
+    priorities = [int(item[3]) for item in candidates[:4]]
+    assert priorities == sorted(set(priorities), reverse=True) and max(priorities) < 1 << 31
+    assert len({item[0] for item in candidates}) == 4, "foundations differ"

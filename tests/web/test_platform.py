@@ -189,7 +189,7 @@ async def test_device_check_hands_out_a_grant_of_the_node_that_is_up(
 ) -> None:
     _, login, _ = await new_lesson(record, "probe")
     await api.sign_in(login, PASSWORD)
-    grant = (await api.call("GET", "/api/probe"))["publish"]
+    grant = (await api.call("GET", "/api/probe"))["ways"]["udp"]
     assert grant["url"] == f"{platform.media_url}/whip/{grant['id']}"
     nodes = (await api.call("GET", "/api/media-health"))["nodes"]
     assert [node["public_url"] for node in nodes] == [platform.media_url]
@@ -234,7 +234,7 @@ async def test_the_platforms_own_turn_relays_and_people_are_told_of_it(
         return bool(node["relay_problems"] == {})
 
     await until(relays, 60, "the self-test of the relay")
-    (server,) = (await api.call("GET", "/api/probe"))["publish"]["ice_servers"]
+    (server,) = (await api.call("GET", "/api/probe"))["ways"]["relay"]["ice_servers"]
     assert server["urls"] == [f"turn:127.0.0.1:{platform.turn_port}?transport={way}" for way in ("udp", "tcp")]
     assert person not in server["username"]
     health = read_health(platform)

@@ -1,6 +1,8 @@
-"""The device check's media leg: a short-lived publication of one's own, and which media nodes are up."""
+"""The device check's media legs: short-lived publications of one's own, and which media nodes are up."""
 
 from __future__ import annotations
+
+from typing import Literal, get_args
 
 from pydantic import BaseModel
 from quart import Blueprint
@@ -18,8 +20,12 @@ blueprint = Blueprint("media_legs", __name__)
 PROBE_TTL_S = 60  # the page publishes for three seconds; the token allows a slow permission dialogue
 
 
+Way = Literal["udp", "tcp", "relay"]
+WAYS: tuple[Way, ...] = get_args(Way)
+
+
 class ProbeAnswer(BaseModel):
-    publish: MediaGrant
+    ways: dict[Way, MediaGrant]
 
 
 class NodeFacts(BaseModel):
@@ -36,28 +42,32 @@ class MediaHealth(BaseModel):
 @blueprint.get("/api/probe")
 @validate_response(ProbeAnswer)
 async def get_probe() -> ProbeAnswer:
-    """Publishing there shows ICE state and round-trip time; nobody can watch it and nothing is kept."""
+    """Publishing by each way shows whether it opens and its round trip; nobody can watch it and nothing is kept."""
     parts, actor = current_parts(), current_actor()
     node = await parts.media.node()
-    publication_id = f"probe.{actor.session_id}"
-    token = mint(
-        parts.settings.keys.media_token,
-        holder=actor.person_id,
-        seat=f"probe.{actor.session_id}",
-        room="probe",
-        act="publish",
-        id=publication_id,
-        now_ms=epoch_ms(),
-        lifetime_ms=PROBE_TTL_S * 1000,
-    )
-    return ProbeAnswer(
-        publish=MediaGrant(
+    now_ms, turn = epoch_ms(), ice_servers(parts.settings.ice_turn, actor.person_id, epoch_ms())
+
+    def grant(way: Way) -> MediaGrant:
+        # An id of its own for each way: all are tried at once, and a second publication of one id replaces the first.
+        publication_id = f"probe.{actor.session_id}.{way}"
+        token = mint(
+            parts.settings.keys.media_token,
+            holder=actor.person_id,
+            seat=f"probe.{actor.session_id}",
+            room="probe",
+            act="publish",
+            id=publication_id,
+            now_ms=now_ms,
+            lifetime_ms=PROBE_TTL_S * 1000,
+        )
+        return MediaGrant(
             url=f"{node.public_url}/whip/{publication_id}",
             token=token,
             id=publication_id,
-            ice_servers=ice_servers(parts.settings.ice_turn, actor.person_id, epoch_ms()),
+            ice_servers=turn if way == "relay" else [],
         )
-    )
+
+    return ProbeAnswer(ways={way: grant(way) for way in WAYS})
 
 
 @blueprint.get("/api/media-health")

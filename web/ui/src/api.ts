@@ -1,5 +1,6 @@
 /** The HTTP API of `anke web`: one typed function per route, one error type with a sentence in both languages. */
 
+import type { Way } from './media/link'
 import type { Operations } from './operations/flows'
 import type { CreditStrip, LessonState, MediaGrant, PresenceState, Role } from './protocol'
 
@@ -228,7 +229,7 @@ export const api = {
   enrolFace: (shots: string[]) =>
     request<Enrolment>('/api/me/face', { method: 'POST', body: { shots }, timeout_ms: 30_000, accept: 422 }),
   forgetFace: () => request<unknown>('/api/me/face', { method: 'DELETE' }),
-  probe: () => request<{ publish: MediaGrant }>('/api/probe'),
+  probe: () => request<{ ways: Record<Way, MediaGrant> }>('/api/probe'),
   mediaHealth: () => request<{ nodes: unknown[] }>('/api/media-health'),
   classes: () => request<ClassCard[]>('/api/classes'),
   classDetail: (class_id: string) => request<ClassDetail>(`/api/classes/${id(class_id)}`),

@@ -32,7 +32,8 @@ export const T = {
   checkMicrophone: 'check-microphone',
   checkSpeakerPlay: 'check-speaker-play',
   checkSpeakerHeard: 'check-speaker-heard',
-  /** Leg of the network check: `http`, `live`, `media`. Its `data-state` is waiting | running | good | bad. */
+  /** Leg of the network check: `http`, `live`, `udp`, `tcp`, `relay`, and `media` for what they mean together. Its
+   * `data-state` is waiting | running | good | warn | bad | off. */
   networkLeg: (leg: string) => `network-leg-${leg}`,
   networkAgain: 'network-again',
   checkContinue: 'check-continue',

@@ -289,6 +289,20 @@ describe('a media link', () => {
     player.close()
   })
 
+  it('notices sooner when a stream of packets breaks off', async () => {
+    const player = await connected()
+    const peer = FakePeer.all[0]!
+    for (let step = 0; step < 40; step += 1) {
+      peer.bytes += 1000
+      await turn(100)
+    }
+    await turn(1000)
+    expect(patches()).toHaveLength(0)
+    await turn(1000)
+    expect(patches()).toHaveLength(1)
+    player.close()
+  })
+
   it('tries the relay within the same session when no direct way opens, and first thing from then on', async () => {
     const relay = [{ urls: ['turns:turn.test'], username: '1:a', credential: 'c' }]
     const relayed = { ...grant('t1'), ice_servers: relay }
@@ -309,6 +323,24 @@ describe('a media link', () => {
     await turn(4000)
     expect(patches()).toHaveLength(1)
     later.close()
+  })
+
+  it('keeps a test of one way to that way', async () => {
+    const relay = [{ urls: ['turn:turn.test'], username: '1:a', credential: 'c' }]
+    const stream = { getTracks: () => [] } as unknown as MediaStream
+    const probe = { ...grant('t1'), ice_servers: relay }
+    const both = 'v=0\r\na=candidate:1 1 udp 9 192.0.2.1 1 typ host\r\na=candidate:2 1 tcp 8 192.0.2.1 1 typ host tcptype passive\r\n'
+    reply = () => new Response(both, { status: 201, headers: { Location: '/whip/s1/r1' } })
+    for (const way of ['udp', 'tcp', 'relay'] as const) {
+      const publisher = new WhipPublisher(probe, () => Promise.resolve(probe), stream, LEARNER_CAMERA, way)
+      await publisher.open()
+      const peer = FakePeer.all.at(-1)!
+      expect(peer.configuration).toMatchObject(way === 'relay' ? { iceServers: relay, iceTransportPolicy: 'relay' } : { iceServers: [], iceTransportPolicy: 'all' })
+      expect(peer.remote?.match(/ (udp|tcp) /g)).toEqual(way === 'relay' ? [' udp ', ' tcp '] : [` ${way} `])
+      await turn(3000)
+      expect(patches()).toHaveLength(0)
+      publisher.close()
+    }
   })
 
   it('does not wait for ever on a path that never opens', async () => {

@@ -11,6 +11,9 @@ import { listMovable } from './moves'
 import { watchPath } from './pathWatch'
 import { listPeer } from './peers'
 
+/** How media travel: to the node by UDP or TCP, or by TURN. */
+export type Way = 'udp' | 'tcp' | 'relay'
+
 export type LinkState = 'connecting' | 'connected' | 'retrying' | 'closed'
 
 export interface LinkStatus {
@@ -26,6 +29,8 @@ export interface LinkOptions {
   grant: MediaGrant
   /** A grant for the same id with a new token. */
   renew: () => Promise<MediaGrant>
+  /** Only this way, for a test of it; otherwise the best one that opens. */
+  only?: Way
   /** Adds transceivers before the offer is made. */
   prepare: (peer: RTCPeerConnection, grant: MediaGrant) => void
   /** Last word on the answer's text before it is applied. */
@@ -65,6 +70,17 @@ class LinkProblem extends Error {}
 
 /** Direct ways have failed in this page before: later connections do not wait for them. */
 let relayNeeded = false
+
+/** What a test of all ways has found out. */
+export function preferRelay(needed: boolean): void {
+  relayNeeded = needed
+}
+
+/** An answer whose candidates are all of one protocol. */
+function withProtocol(answer: string, protocol: 'udp' | 'tcp'): string {
+  const other = protocol === 'udp' ? 'tcp' : 'udp'
+  return answer.replace(new RegExp(`^a=candidate:\\S+ \\d+ ${other} .*\\r?\\n`, 'gim'), '')
+}
 
 type Restarted = 'done' | 'refused' | 'gone' | 'unreachable'
 
@@ -155,8 +171,10 @@ export class MediaLink {
   private async connect(): Promise<void> {
     // Candidates of the node are all in its answer and it needs none of ours, so no STUN server and no gathering. An
     // allocation on the relay costs it a port and credentials: only who needs it asks for one.
-    const relayed = (relayNeeded || this.relayed) && this.grant.ice_servers.length > 0
-    const peer = new RTCPeerConnection({ ...CONFIGURATION, iceServers: relayed ? this.grant.ice_servers : [] })
+    const { only } = this.options
+    const relayed = (only ? only === 'relay' : relayNeeded || this.relayed) && this.grant.ice_servers.length > 0
+    const iceTransportPolicy = only === 'relay' ? 'relay' : 'all'
+    const peer = new RTCPeerConnection({ ...CONFIGURATION, iceTransportPolicy, iceServers: relayed ? this.grant.ice_servers : [] })
     this.peer = peer
     this.relayed = relayed
     this.unlist = listPeer(`${this.options.label}:${this.grant.id}`, peer)
@@ -165,7 +183,8 @@ export class MediaLink {
     const answer = await this.post(peer.localDescription?.sdp ?? '')
     if (this.closed || this.peer !== peer) return
     peer.addEventListener('connectionstatechange', () => this.changed(peer))
-    this.answer = this.options.shapeAnswer ? this.options.shapeAnswer(answer) : answer
+    const shaped = this.options.shapeAnswer ? this.options.shapeAnswer(answer) : answer
+    this.answer = only === 'udp' || only === 'tcp' ? withProtocol(shaped, only) : shaped
     await peer.setRemoteDescription({ type: 'answer', sdp: this.answer })
     this.later(CONNECT_TIMEOUT_MS, () => {
       // Once it was up, `restart` looks after it.
@@ -177,7 +196,7 @@ export class MediaLink {
 
   /** Where no direct way opens soon, the same session is tried by the relay as well. */
   private relayLater(peer: RTCPeerConnection): void {
-    if (this.relayed || this.grant.ice_servers.length === 0) return
+    if (this.options.only || this.relayed || this.grant.ice_servers.length === 0) return
     this.later(RELAY_AFTER_MS, () => {
       if (this.peer !== peer || this.relayed || peer.connectionState === 'connected') return
       this.relayed = true
@@ -209,9 +228,10 @@ export class MediaLink {
     switch (peer.connectionState) {
       case 'connected':
         this.attempt = 0
-        if (this.relayed) relayNeeded = true
+        if (this.relayed && !this.options.only) relayNeeded = true
         this.options.status({ state: 'connected', attempt: 0, problem: null })
-        this.unwatch ??= watchPath(peer, () => this.suspect(peer))
+        // A test of one way ends with it; a restart would bring all ways in.
+        if (!this.options.only) this.unwatch ??= watchPath(peer, () => this.suspect(peer))
         if (this.endFormer) this.later(FORMER_LINGER_MS, () => this.endFormer?.())
         break
       case 'failed':

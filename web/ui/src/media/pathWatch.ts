@@ -4,11 +4,13 @@
  * a request and a few checks, while media go on as they were; a missed one costs about five seconds of picture.
  */
 
-const SAMPLE_EVERY_MS = 750
-/** Reports come at least once a second from a node that receives, media far more often. */
-const QUIET_AFTER_MS = 2200
-/** Packets have come in this many samples running before their absence means something. */
-const STEADY_SAMPLES = 3
+const SAMPLE_EVERY_MS = 400
+/** Where something came in every sample, sound or pictures flow, many packets a second. */
+const DENSE_SAMPLES = 5
+const DENSE_QUIET_MS = 1200
+/** Elsewhere only reports come, one a second, and one may be lost. */
+const SPARSE_SAMPLES = 3
+const SPARSE_QUIET_MS = 2600
 
 interface NetworkInformation extends EventTarget {
   readonly type?: string
@@ -55,7 +57,10 @@ function bytesReceived(reports: RTCStatsReport): number {
 
 export class Silence {
   private bytes = -1
-  private steady = 0
+  /** Samples that brought something, since the last alarm; and how many of them came running, up to the last one. */
+  private heard = 0
+  private running = 0
+  private interrupted = false
   private heard_ms = 0
 
   constructor(private readonly suspect: () => void) {}
@@ -63,13 +68,18 @@ export class Silence {
   sample(bytes: number, now_ms: number): void {
     if (bytes !== this.bytes) {
       this.bytes = bytes
-      this.steady += 1
+      this.heard += 1
+      this.running = this.interrupted ? 1 : this.running + 1
+      this.interrupted = false
       this.heard_ms = now_ms
-    } else if (now_ms - this.heard_ms >= QUIET_AFTER_MS) {
-      // Told once for each silence; who never sent steadily is not missed.
-      const missed = this.steady >= STEADY_SAMPLES
-      this.steady = 0
-      if (missed) this.suspect()
+      return
     }
+    this.interrupted = true
+    const dense = this.running >= DENSE_SAMPLES
+    if (now_ms - this.heard_ms < (dense ? DENSE_QUIET_MS : SPARSE_QUIET_MS)) return
+    // Told once for each silence; who never sent steadily is not missed.
+    const missed = dense || this.heard >= SPARSE_SAMPLES
+    this.heard = this.running = 0
+    if (missed) this.suspect()
   }
 }

@@ -2,7 +2,7 @@
 
 import { shallowReactive } from 'vue'
 import type { MediaGrant } from '../protocol'
-import { MediaLink, type LinkStatus } from './link'
+import { MediaLink, type LinkStatus, type Way } from './link'
 
 export interface VideoShape {
   max_bitrate_bps: number
@@ -85,11 +85,13 @@ export class WhipPublisher {
     renew: () => Promise<MediaGrant>,
     private stream: MediaStream,
     private readonly shape: VideoShape,
+    only?: Way,
   ) {
     this.link = new MediaLink({
       label: 'publish',
       grant,
       renew,
+      ...(only && { only }),
       prepare: (peer) => this.prepare(peer),
       shapeAnswer: withOpusFecDtx,
       ready: (peer) => this.limit(peer),
