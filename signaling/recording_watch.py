@@ -43,7 +43,7 @@ async def recording_facts(
     if live_since_ms is not None:
         if at_ms <= live_since_ms and now_ms - live_since_ms <= STARTING_MS:
             state, reason = RecordingState.STARTING, ""
-        elif state is RecordingState.READY or now_ms - at_ms > SILENT_MS:
+        elif now_ms - at_ms > SILENT_MS:
             state, reason = RecordingState.INTERRUPTED, RECORDER_ABSENT
     return RecordingFacts(state=state, reason=reason, at_ms=at_ms, bytes=int(values.get("bytes", 0)))
 

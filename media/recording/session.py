@@ -35,6 +35,7 @@ HOLDER = "recorder"
 LINES = (("audio", "audio", "lecture"), ("camera", "video", "lecture"), ("screen", "video", "screen"))
 RENDITIONS = {"camera": (0, 1), "screen": (2,)}
 SILENT_US = 3_000_000  # without a packet for so long there is nothing to record
+CAN_TAKE_BPS = 100_000_000
 LATE_US = 9_000_000  # packets come, but no part came of them for so long: something is wrong
 
 
@@ -172,6 +173,7 @@ class LessonRecording:
                         viewer.ask_keyframe(track.line)
             if time.monotonic() >= next_report_s:
                 next_report_s += REPORT_S
+                viewer.can_take(CAN_TAKE_BPS)
                 for intake in self._intakes:
                     for track in intake.tracks:
                         if track.reorder.packets:

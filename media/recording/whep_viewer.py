@@ -24,6 +24,7 @@ from aiortc.rtp import (
     RtcpRtpfbPacket,
     RtcpSrPacket,
     RtpPacket,
+    pack_remb_fci,
 )
 from pylibsrtp import Policy, Session
 
@@ -91,7 +92,7 @@ def write_offer(kinds: tuple[str, ...], ufrag: str, pwd: str, fingerprint: tuple
             lines.append(f"a=fmtp:{number} level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={profile}")
         lines.append(f"a=rtpmap:{VP8_PAYLOAD_TYPE} VP8/90000")
         for number in numbers:
-            lines += [f"a=rtcp-fb:{number} nack", f"a=rtcp-fb:{number} nack pli"]
+            lines += [f"a=rtcp-fb:{number} {feedback}" for feedback in ("nack", "nack pli", "goog-remb")]
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -319,6 +320,12 @@ class WhepViewer(asyncio.DatagramProtocol):
         ssrc = self.ssrc_of(line)
         if ssrc is not None:
             self._send_rtcp(bytes(RtcpPsfbPacket(1, self._own_ssrc, ssrc)))
+
+    def can_take(self, bitrate_bps: int) -> None:
+        """Tells the node what we can take (draft-alvestrand-rmcat-remb 2): all there is, where disk and network are the
+        installation's own; a node that hears nothing assumes a narrow path and leaves out the best layers."""
+        fci = pack_remb_fci(bitrate_bps, list(self.ssrcs))
+        self._send_rtcp(bytes(RtcpPsfbPacket(15, self._own_ssrc, 0, fci)))
 
     def report(self, line: int, lost: int, fraction_lost: float, highest_seq: int) -> None:
         """A receiver report (RFC 3550 6.4.2), from which the node knows loss and round-trip time."""

@@ -34,6 +34,8 @@ GUARDED = (
     recordings.blueprint,
     live_lecture.blueprint,
     operations.blueprint,
+    recordings.blueprint,
+    live_lecture.blueprint,
 )
 
 

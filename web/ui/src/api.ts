@@ -2,7 +2,7 @@
 
 import type { Way } from './media/link'
 import type { Operations } from './operations/flows'
-import type { CreditStrip, LessonState, MediaGrant, PresenceState, Role } from './protocol'
+import type { CreditStrip, LessonState, MediaGrant, PresenceState, RecordingState, Role } from './protocol'
 
 /** What a person may be on the platform; in a lesson nobody is its operator. */
 export type PersonRole = Role | 'operator'
@@ -155,6 +155,53 @@ export interface VerifyReport {
   lines: string[]
 }
 
+export interface RecordingRendition {
+  name: string
+  container: string
+  codecs: string
+  width: number
+  height: number
+  segments: number
+  duration_s: number
+  bytes: number
+}
+
+/** Something that happened in class; `offset_s` is where in the recording, null when it was not being recorded. */
+export interface RecordingMark {
+  at_ms: number
+  kind: string
+  who: string
+  text: string
+  detail: string
+  offset_s: number | null
+}
+
+export interface Recording {
+  lesson_id: string
+  title: string
+  state: RecordingState
+  reason: string
+  staff: boolean
+  duration_s: number
+  begins_at_ms: number
+  renditions: RecordingRendition[]
+  interruptions: { from_ms: number; to_ms: number; reason: string }[]
+  marks: RecordingMark[]
+  watched_s: number
+  seal: string | null
+}
+
+/** One learner's player: what it was handed, what of it is confirmed as watched, what it is asked now. */
+export interface Replay {
+  replay_id: string
+  issued_s: number
+  watched_s: number
+  challenge_id: string | null
+  challenge_closes_at_ms: number | null
+  server_ms: number
+  credit: 'none'
+}
+
 /** A refused or failed request. `code` is stable; `offline` and `server` are made here when no body came back. */
 export class ApiError extends Error {
   constructor(
@@ -246,5 +293,13 @@ export const api = {
     request<CreditDetail>(`/api/lessons/${id(lesson_id)}/credit/${id(person_id)}`),
   operations: () => request<Operations>('/api/operations'),
   verify: (lesson_id: string) => request<VerifyReport>(`/api/lessons/${id(lesson_id)}/verify`, { timeout_ms: 60_000 }),
+  recording: (lesson_id: string) => request<Recording>(`/api/lessons/${id(lesson_id)}/recording`),
+  recordingUrl: (lesson_id: string, rendition: string) => `/api/lessons/${id(lesson_id)}/recording/${id(rendition)}.m3u8`,
+  liveUrl: (lesson_id: string, rendition: string) => `/api/lessons/${id(lesson_id)}/live/${id(rendition)}.m3u8`,
+  openReplay: (lesson_id: string) => request<Replay>(`/api/lessons/${id(lesson_id)}/replay`, { method: 'POST' }),
+  replay: (replay_id: string) => request<Replay>(`/api/replays/${id(replay_id)}`),
+  answerReplay: (replay_id: string, challenge_id: string) =>
+    request<Replay>(`/api/replays/${id(replay_id)}/answer`, { method: 'POST', body: { challenge_id } }),
+  replayUrl: (replay_id: string, rendition: string) => `/api/replays/${id(replay_id)}/${id(rendition)}.m3u8`,
   exportUrl: (lesson_id: string) => `/api/lessons/${id(lesson_id)}/export.xlsx`,
 }

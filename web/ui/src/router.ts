@@ -24,6 +24,7 @@ export const router = createRouter({
     { path: '/lessons/:lesson_id/studio', name: 'studio', component: () => import('./pages/Studio.vue'), props: true, meta: { full: true, title: 'studio.title' } },
     { path: '/lessons/:lesson_id/wall', name: 'wall', component: () => import('./pages/Wall.vue'), props: true, meta: { full: true, title: 'wall.title' } },
     { path: '/lessons/:lesson_id/scores', name: 'scores', component: () => import('./pages/Scores.vue'), props: true, meta: { title: 'score.title' } },
+    { path: '/lessons/:lesson_id/replay', name: 'replay', component: () => import('./pages/Replay.vue'), props: true, meta: { title: 'recording.title' } },
     { path: '/lessons/:lesson_id/credit', name: 'credit', component: () => import('./pages/MyCredit.vue'), props: true, meta: { title: 'credit.detailTitle' } },
     { path: '/classes', name: 'classes', component: () => import('./pages/Classes.vue'), meta: { title: 'classes.title' } },
     { path: '/classes/:class_id', name: 'class', component: () => import('./pages/ClassDetail.vue'), props: true, meta: { title: 'classes.title' } },

@@ -110,6 +110,17 @@ export const T = {
   noticeInput: 'notice-input',
   noticeSend: 'notice-send',
 
+  // recording
+  recordingState: 'recording-state',
+  replay: 'replay',
+  replayVideo: 'replay-video',
+  replayBegin: 'replay-begin',
+  replayAnswer: 'replay-answer',
+  replayWatched: 'replay-watched',
+  openReplay: (lesson_id: string) => `open-replay-${lesson_id}`,
+  fallback: 'lecture-fallback',
+  fallbackVideo: 'lecture-fallback-video',
+
   // wall
   wall: 'wall',
   wallTile: (person_id: string) => `wall-tile-${person_id}`,

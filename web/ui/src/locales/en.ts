@@ -1,4 +1,5 @@
 import operations from './operations.en'
+import recording from './recording.en'
 import stage from './stage.en'
 import type { Messages } from './zh-CN'
 
@@ -61,6 +62,7 @@ const en: Messages = {
     noDevicesText: 'Please use a recent Chrome, Edge, Safari or Firefox, and check that the address begins with https://.',
   },
   lessons: {
+    replay: 'Replay',
     title: 'My classes',
     live: 'Live now',
     next: 'Coming up',
@@ -197,6 +199,8 @@ const en: Messages = {
     withdrawn: 'Consent withdrawn, the enrolled face has been deleted.',
   },
   class: {
+    fallbackTitle: 'No real-time path: the lecture plays as a low-latency stream',
+    fallbackText: 'The picture is about {n} s late; the real-time path is being tried in the background. While your camera is not connected no credit accrues.',
     title: 'Classroom',
     waitingTitle: 'Class has not started',
     waitingText: 'The picture appears by itself when the instructor starts. Please stay on this page. Planned for {time}.',
@@ -231,6 +235,7 @@ const en: Messages = {
     ending: 'Class is closing: last roll call, check and quiz, done by {time}. Please stay.',
     notice: 'Notice from {from}',
   },
+  ...recording,
   ...stage,
   chat: {
     title: 'Chat',

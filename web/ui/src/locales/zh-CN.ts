@@ -1,5 +1,6 @@
 /** Chinese, the first language of the page. `en.ts` has exactly the same keys. */
 import operations from './operations.zh-CN'
+import recording from './recording.zh-CN'
 import stage from './stage.zh-CN'
 
 const zh = {
@@ -60,6 +61,7 @@ const zh = {
     noDevicesText: '请换用最新版 Chrome、Edge、Safari 或 Firefox，并确认网址以 https:// 开头。',
   },
   lessons: {
+    replay: '观看回放',
     title: '我的课堂',
     live: '正在上课',
     next: '即将开始',
@@ -196,6 +198,8 @@ const zh = {
     withdrawn: '已撤回同意，登记的人脸已删除。',
   },
   class: {
+    fallbackTitle: '实时通道未接通，已改用低延迟直播流',
+    fallbackText: '画面约晚 {n} 秒；正在后台继续尝试实时通道。您的摄像头未接通期间不计学时。',
     title: '课堂',
     waitingTitle: '还没开课',
     waitingText: '讲师开课后画面会自动出现，请不要离开本页。计划 {time} 开始。',
@@ -230,6 +234,7 @@ const zh = {
     ending: '正在下课：最后一次点名、核验与测验，最迟 {time} 结束。请不要离开。',
     notice: '{from} 的通知',
   },
+  ...recording,
   ...stage,
   chat: {
     title: '讨论',

@@ -11,6 +11,8 @@ export interface VideoShape {
   keep: RTCDegradationPreference
   /** Sizes that go out at once, smallest first; the router gives each viewer the one that fits. */
   layers?: VideoLayer[]
+  /** H.264 first, where the browser can send it: what is recorded plays in every browser, iPhones among them. */
+  recorded?: boolean
 }
 
 export interface VideoLayer {
@@ -26,13 +28,14 @@ export const LECTURE_CAMERA: VideoShape = {
   max_bitrate_bps: 1_500_000,
   max_framerate: 30,
   keep: 'balanced',
+  recorded: true,
   layers: [
     { rid: 'l', scale_down_by: 4, max_bitrate_bps: 150_000 },
     { rid: 'm', scale_down_by: 2, max_bitrate_bps: 500_000 },
     { rid: 'h', scale_down_by: 1, max_bitrate_bps: 1_500_000 },
   ],
 }
-export const LECTURE_SCREEN: VideoShape = { max_bitrate_bps: 2_000_000, max_framerate: 15, keep: 'maintain-resolution' }
+export const LECTURE_SCREEN: VideoShape = { max_bitrate_bps: 2_000_000, max_framerate: 15, keep: 'maintain-resolution', recorded: true }
 /** A guest's microphone: there is no picture to shape. */
 export const SPEECH_ONLY: VideoShape = { max_bitrate_bps: 0, max_framerate: 0, keep: 'balanced' }
 const SPEECH_MAX_BITRATE_BPS = 48_000
@@ -74,6 +77,13 @@ export function withOpusFecDtx(answer: string): string {
   for (const [name, value] of Object.entries(wanted)) settings.set(name, value)
   const text = [...settings].map(([name, value]) => `${name}=${value}`).join(';')
   return answer.replace(line, `a=fmtp:${payload_type} ${text}$2`)
+}
+
+/** Puts H.264 before what else the browser sends; the node answers in the same order. No H.264, no change. */
+export function preferH264(transceiver: RTCRtpTransceiver): void {
+  const all = globalThis.RTCRtpSender?.getCapabilities('video')?.codecs ?? []
+  const first = all.filter((codec) => codec.mimeType === 'video/H264' && codec.sdpFmtpLine?.includes('packetization-mode=1'))
+  if (first.length > 0) transceiver.setCodecPreferences([...first, ...all.filter((codec) => !first.includes(codec))])
 }
 
 export class WhipPublisher {
@@ -129,12 +139,14 @@ export class WhipPublisher {
         add([{ maxBitrate: SPEECH_MAX_BITRATE_BPS }])
         continue
       }
+      let transceiver: RTCRtpTransceiver
       try {
-        add(videoEncodings(this.shape, true))
+        transceiver = add(videoEncodings(this.shape, true))
       } catch {
         // An encoder without temporal layers refuses the mode (WebRTC SVC 4.2); the sizes alone are worth having.
-        add(videoEncodings(this.shape, false))
+        transceiver = add(videoEncodings(this.shape, false))
       }
+      if (this.shape.recorded) preferH264(transceiver)
     }
   }
 

@@ -1,0 +1,37 @@
+/** Words of recordings and their replay, in English. */
+export default {
+  recording: {
+    title: 'Class replay',
+    colon: ': ',
+    state: { none: 'Not recorded', starting: 'Recorder starting', recording: 'Recording', waiting: 'Waiting for picture', failing: 'Recording fault', interrupted: 'Recording interrupted', ready: 'Replay ready' },
+    why: {
+      none: 'This lesson was not recorded.',
+      starting: 'The recorder is starting and records within seconds.',
+      recording: 'Lecture picture, sound and shared screen are being recorded as evidence of the training.',
+      waiting: 'There is no lecture picture or sound to record just now; recording goes on by itself.',
+      failing: 'The recorder runs but cannot write. Call the operators now; learners’ credit is not affected.',
+      interrupted: 'The recorder does not answer and is being restored. The gap is in the ledger; learners’ credit is not affected.',
+      ready: 'The recording is whole and can be replayed.',
+    },
+    reason: { recorder_stopped: 'the recorder was interrupted', source_stopped: 'the lecture sent nothing' },
+    nothingTitle: 'Nothing to replay',
+    nothingText: 'No lecture picture was recorded that a browser can play.',
+    rules: 'A replay is watched in order and at normal speed; nothing can be skipped, and you will be asked now and then whether you are there. It plays in one window at a time.',
+    begin: 'Begin',
+    goOn: 'Go on',
+    over: 'The replay in this window has ended: it was opened elsewhere, or a question was not answered in time. What was not confirmed has to be watched again.',
+    askTitle: 'Please confirm that you are watching',
+    askText: 'Click within {n} seconds, or what came after your last answer has to be watched again.',
+    here: 'I am watching',
+    watched: 'Confirmed as watched {done} / {all}',
+    noCredit: 'Under the rules of this class, watching a replay gives no credit hours.',
+    reached: 'Handed out up to {time}',
+    hole: 'About {n} seconds are missing (from {time}): {why}.',
+    seal: 'Seal of the recording (SHA-256, in the ledger):',
+    marks: 'What happened in class',
+    mark: {
+      class_started: 'Class began', class_ended: 'Class ended', chat: '{who} wrote', notice: 'Notice from {who}', quiz_opened: 'Quiz of hour {detail} opened', quiz_closed: 'Quiz of hour {detail} closed',
+      ping: 'Roll call: {who}', screen_on: 'Screen shared', screen_off: 'Screen no longer shared',
+    },
+  },
+}

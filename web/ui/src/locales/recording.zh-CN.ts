@@ -1,0 +1,37 @@
+/** Words of recordings and their replay, in Chinese. */
+export default {
+  recording: {
+    title: '课堂回放',
+    colon: '：',
+    state: { none: '未录制', starting: '正在启动录制', recording: '录制中', waiting: '等待画面', failing: '录制故障', interrupted: '录制中断', ready: '回放已就绪' },
+    why: {
+      none: '本次课没有录制。',
+      starting: '录制程序正在启动，几秒后开始录制。',
+      recording: '授课画面、声音和共享屏幕正在录制，录制内容是培训证据。',
+      waiting: '当前没有授课画面或声音可录；有信号后自动继续。',
+      failing: '录制程序在运行，但无法写入录制内容。请立即联系平台运维；学员学时不受影响。',
+      interrupted: '录制程序没有响应，正在自动恢复。中断时段已记入台账；学员学时不受影响。',
+      ready: '录制完整，可以回放。',
+    },
+    reason: { recorder_stopped: '录制程序曾中断', source_stopped: '授课信号中断' },
+    nothingTitle: '没有可回放的内容',
+    nothingText: '本次课没有录到可在浏览器中播放的授课画面。',
+    rules: '回放须按顺序、以正常速度观看，不能拖动跳过；途中会不定时要求确认在线。同一时间只能在一个窗口观看。',
+    begin: '开始观看',
+    goOn: '继续观看',
+    over: '本窗口的回放已结束：可能在别处打开了回放，或在线确认未按时回答。未确认的部分需重新观看。',
+    askTitle: '请确认您在观看',
+    askText: '请在 {n} 秒内点击，否则上次确认之后的内容需重新观看。',
+    here: '我在观看',
+    watched: '已确认观看 {done} / {all}',
+    noCredit: '按本班适用的规则，观看回放不计学时。',
+    reached: '已放送至 {time}',
+    hole: '录制中缺少约 {n} 秒（{time} 起）：{why}。',
+    seal: '录制封存校验值（SHA-256，已记入台账）：',
+    marks: '课堂记录',
+    mark: {
+      class_started: '上课', class_ended: '下课', chat: '{who} 发言', notice: '{who} 通知', quiz_opened: '第 {detail} 学时测验开始', quiz_closed: '第 {detail} 学时测验结束',
+      ping: '{who} 点名', screen_on: '开始共享屏幕', screen_off: '结束共享屏幕',
+    },
+  },
+}
