@@ -75,11 +75,33 @@ def web(standby: Standby = False) -> None:
 
 
 @app.command()
-def media(standby: Standby = False) -> None:
+def media(
+    standby: Standby = False,
+    join: Annotated[bool, typer.Option("--join", help="As a further node of an installation elsewhere.")] = False,
+    drain: Annotated[str | None, typer.Option(metavar="NODE", help="Only tell that node to be emptied.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="The installation's Redis.")] = None,
+    web_url: Annotated[str | None, typer.Option(help="What people type to open its page.")] = None,
+    address: Annotated[str | None, typer.Option(help="Where browsers and other nodes reach this machine.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="WHIP, WHEP and control.")] = None,
+    udp_port: Annotated[int | None, typer.Option(help="Media.")] = None,
+    node_id: Annotated[str | None, typer.Option(help="Its name among the nodes.")] = None,
+) -> None:
     """Runs one media node: WHIP, WHEP and the packet router."""
     from web.processes import run_media
 
-    run_media(read_settings(), wait_for_go if standby else None)
+    settings = read_settings(
+        redis_url=redis_url, web_url=web_url, media_port=http_port, media_udp_port=udp_port, media_node_id=node_id
+    )
+    if drain is not None:
+        from web.join import run_drain
+
+        print(asyncio.run(run_drain(settings, drain)))
+        return
+    if join:
+        from web.join import joined
+
+        settings = joined(settings, address)
+    run_media(settings, wait_for_go if standby else None)
 
 
 @app.command()

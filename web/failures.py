@@ -6,12 +6,13 @@ from redis.exceptions import ConnectionError as RedisAway
 from sqlalchemy.exc import OperationalError
 
 from classroom import ClassroomError
+from web.join import JoinRefused
 from web.supervisor import StartRefused
 
 
 def expected_failure(error: BaseException) -> str | None:
     """One line for the terminal, or None for what is a fault of ours and deserves its trace."""
-    if isinstance(error, StartRefused):
+    if isinstance(error, StartRefused | JoinRefused):
         return str(error)
     if isinstance(error, ClassroomError):
         return f"{error.message} {error.message_en}"

@@ -18,21 +18,39 @@ class KeyFiles:
     """The platform's secrets under one directory (0700), each 32 random octets in a 0600 file."""
 
     def __init__(
-        self, directory: Path, template_key_file: Path | None = None, turn_secret_file: Path | None = None
+        self,
+        directory: Path,
+        template_key_file: Path | None = None,
+        turn_secret_file: Path | None = None,
+        *,
+        media_token: str = "",
+        control: str = "",
     ) -> None:
+        """`media_token`, `control`: given by the environment (hex), for machines that have no files."""
         self._directory = directory
+        self._media_token = media_token
+        self._control = control
         self._template_key_file = template_key_file or directory / "template.key"
         self._turn_secret_file = turn_secret_file or directory / "turn.key"
 
     @property
     def media_token(self) -> str:
         """Signs the tokens a browser shows to WHIP and WHEP (JWT, HS256)."""
-        return _read_or_make(self._directory / "media-token.key").hex()
+        return self._media_token or _read_or_make(self._directory / "media-token.key").hex()
 
     @property
     def control(self) -> str:
         """Bearer secret between web and media nodes."""
-        return _read_or_make(self._directory / "control.key").hex()
+        return self._control or _read_or_make(self._directory / "control.key").hex()
+
+    def missing_for_media(self) -> list[str]:
+        """The secrets of a media node that are neither given nor here; a node that joins must not make its own."""
+        needed = {"media-token.key": self._media_token, "control.key": self._control}
+        return [
+            str(self._directory / name)
+            for name, given in needed.items()
+            if not given and not (self._directory / name).exists()
+        ]
 
     @property
     def redis_password(self) -> str:

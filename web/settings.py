@@ -20,6 +20,7 @@ from web.key_files import KeyFiles
 
 WILDCARDS = ("0.0.0.0", "::")
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
+HEX_KEY = r"^([0-9a-f]{64})?$"
 Words = Annotated[list[str], NoDecode]
 
 
@@ -63,6 +64,8 @@ class Settings(BaseSettings):
     allowed_origins: Words = []  # further origins whose pages may call us; our own always may
 
     secrets_dir: Path | None = None  # default data_dir/secrets
+    media_token_key: str = Field(default="", pattern=HEX_KEY)  # instead of secrets_dir/media-token.key
+    control_key: str = Field(default="", pattern=HEX_KEY)  # instead of secrets_dir/control.key
     template_key_file: Path | None = None  # face templates are sealed with it; keep it away from their files
 
     demo: bool = False
@@ -91,7 +94,9 @@ class Settings(BaseSettings):
 
     @cached_property
     def keys(self) -> KeyFiles:
-        return KeyFiles(self.secrets_dir or self.data_dir / "secrets", self.template_key_file, self.turn_secret_file)
+        directory = self.secrets_dir or self.data_dir / "secrets"
+        given = {"media_token": self.media_token_key, "control": self.control_key}
+        return KeyFiles(directory, self.template_key_file, self.turn_secret_file, **given)
 
     @property
     def runs_redis(self) -> bool:
