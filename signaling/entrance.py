@@ -32,6 +32,7 @@ from signaling.protocol import (
 from signaling.push import nudge_relays
 from signaling.recording_watch import recording_facts
 from signaling.sentences import Refusal
+from signaling.stage import StageState
 
 if TYPE_CHECKING:
     from classroom import LessonView
@@ -112,7 +113,8 @@ class Entrance:
         if you is None:
             mine = [p for p in participants if p.person_id == actor.person_id]
             you = mine[0] if mine else Participant(person_id=actor.person_id, name=actor.name, role=role)
-        stage = await stage_of(self._floor, payload.lesson_id)
+        # What was said is said: a class that is over has no stage.
+        stage = StageState() if lesson.state == "ended" else await stage_of(self._floor, payload.lesson_id)
         try:
             media = await grant(context, seat, lesson, role, window.wall_slots, stage)
         except MediaError as error:

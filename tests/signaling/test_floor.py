@@ -262,3 +262,15 @@ async def test_who_leaves_the_class_gives_the_floor_back(world: Any, node: Any, 
     await teacher.ok("floor.grant", person_id=world.people["l1"])
     await guest.ok("leave")
     assert (await teacher.hears("stage.changed", act="gone"))["stage"]["guests"] == []
+
+
+async def test_a_class_that_is_over_has_no_stage(world: Any, node: Any, in_class: Any) -> None:
+    teacher, guest = await in_class(node, "teacher", "l1")
+    await teacher.ok("class.start")
+    await raised(world, guest, teacher, "l1")
+    await teacher.ok("floor.grant", person_id=world.people["l1"])
+    await classroom.end_lesson(world.record, world.lesson_id, world.people["teacher"])
+    (late,) = await in_class(node, "l2")
+    joined = await late.join(world.lesson_id)
+    assert joined["lesson"]["state"] == "ended" and joined["stage"]["guests"] == []
+    assert await teacher.refused("floor.grant", person_id=world.people["l1"]) == ErrorCode.WRONG_STATE

@@ -24,8 +24,8 @@ export function useVoice(here: () => boolean): Voice {
   /** Grants from before the floor was granted hold no token for the voice, or one that was voided with the last mute. */
   const granted = ref(false)
   const me = computed(() => lesson.view.you?.person_id)
-  const guest = computed(() => lesson.view.stage.guests.find((one) => one.person_id === me.value) ?? null)
-  const may = computed(() => here() && guest.value !== null && !guest.value.muted)
+  const guest = computed(() => (here() ? lesson.view.stage.guests.find((one) => one.person_id === me.value) : undefined) ?? null)
+  const may = computed(() => guest.value !== null && !guest.value.muted)
 
   async function giveBack(): Promise<void> {
     close()
