@@ -6,10 +6,11 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMPS := build/stamps
+FUZZ_SECONDS ?= 30
 ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup peers run test lint demo bench reach lock clean
+.PHONY: help setup peers run test fuzz flood lint demo bench reach lock clean
 
 help: ## What can be typed here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -25,10 +26,18 @@ peers: setup $(STAMPS)/peers ## Also the foreign WebRTC stacks that only the tes
 test: peers ## All tests: Rust core, Python, front end, interop with foreign peers, journeys in Chromium
 	@echo "test: Rust core"
 	cargo test --quiet --manifest-path media/router/Cargo.toml
+	@echo "test: fuzzing the router"
+	media/router/fuzz/run.sh $(FUZZ_SECONDS)
 	@echo "test: front end"
 	npm --prefix web/ui test --silent
 	@echo "test: Python and browsers"
 	$(PYTHON) -m pytest -q $(PYTEST_ARGS)
+
+fuzz: ## Fuzz the router's parsers and its core with hostile peers: make fuzz FUZZ_SECONDS=600
+	media/router/fuzz/run.sh $(FUZZ_SECONDS)
+
+flood: setup ## Viewers' loss under 50 000 garbage datagrams a second; the figures are build/flood.json
+	$(PYTHON) tests/bench/flood.py --out build/flood.json
 
 lint: setup ## Formatters' and linters' opinions, types, import contracts
 	$(VENV)/bin/ruff check .

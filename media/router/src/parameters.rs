@@ -63,6 +63,23 @@ pub struct IngestParameters {
 }
 
 impl IngestParameters {
+    /// A stream found by mid or payload type, without extensions or feedback; callers set what else was negotiated.
+    pub fn new(kind: Kind, mid: &str, codecs: Vec<CodecParameters>) -> Self {
+        Self {
+            kind,
+            mid: mid.into(),
+            rid: None,
+            ssrc: None,
+            rtx_ssrc: None,
+            codecs,
+            extensions: ExtensionIds::default(),
+            nack: false,
+            pli: false,
+            fir: false,
+            transport_cc: false,
+        }
+    }
+
     pub fn codec_of(&self, payload_type: u8) -> Option<&CodecParameters> {
         self.codecs.iter().find(|c| c.payload_type == payload_type)
     }
@@ -102,6 +119,12 @@ impl SlotParameters {
             (true, Some(_)) if self.codecs.iter().all(|codec| codec.rtx_payload_type.is_some()) => Repair::Rtx,
             (true, _) => Repair::Plain,
         }
+    }
+
+    /// A slot without extensions, retransmission or feedback; callers set what else was negotiated.
+    pub fn new(kind: Kind, mid: &str, ssrc: u32, codecs: Vec<CodecParameters>) -> Self {
+        let extensions = ExtensionIds::default();
+        Self { kind, mid: mid.into(), ssrc, rtx_ssrc: None, codecs, extensions, nack: false }
     }
 
     /// The slot's way to send each codec; the first of several entries counts (they are in order of preference).

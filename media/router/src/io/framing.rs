@@ -8,7 +8,7 @@ pub(super) const LENGTH_BYTES: usize = 2;
 
 /// The first whole frame of `bytes` as (start, end) of its datagram; None while it is not whole. A frame longer than
 /// any datagram we take is refused as soon as its length is read: it would only be skipped, at our memory's cost.
-pub(super) fn frame_untrusted(bytes: &[u8]) -> Parsed<Option<(usize, usize)>> {
+pub fn frame_untrusted(bytes: &[u8]) -> Parsed<Option<(usize, usize)>> {
     if bytes.len() < LENGTH_BYTES {
         return Ok(None);
     }

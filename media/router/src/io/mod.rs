@@ -8,7 +8,7 @@ mod batch;
 mod bell;
 mod directory;
 mod doors;
-mod framing;
+pub mod framing;
 mod post;
 mod shard;
 mod socket;
