@@ -9,7 +9,7 @@ STAMPS := build/stamps
 ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup peers run test lint demo bench lock clean
+.PHONY: impairments help setup peers run test lint demo bench lock clean
 
 help: ## What can be typed here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ demo: setup ## One whole demo class without a browser; the report is build/demo.
 
 bench: setup ## Server CPU per packet, per join and memory per viewer, ours and three peers; build/bench.json and .svg
 	$(PYTHON) tests/bench/bench.py --out build/bench.json
+
+impairments: setup ## A browser watches through bad lines, cell by cell; build/impairments.json, .md, .svg
+	$(PYTHON) tests/netlab/impairments.py --out build/impairments.json
 
 lock: ## Refresh requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --extra demo --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --python-version 3.11 -q -o requirements.lock
