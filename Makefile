@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 30
 ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup peers run test fuzz flood lint demo bench reach lock clean
+.PHONY: help setup peers run test fuzz flood lint demo bench reach impairments lock clean
 
 help: ## What can be typed here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -56,6 +56,9 @@ bench: setup ## Server CPU per packet, per join and memory per viewer, ours and 
 
 reach: setup ## Seconds to the first picture behind each kind of obstacle; the figures are build/reach.json
 	$(PYTHON) -m tests.netlab.reach_report --out build/reach.json
+
+impairments: setup ## A browser watches through bad lines, cell by cell; build/impairments.json, .md, .svg
+	$(PYTHON) tests/netlab/impairments.py --out build/impairments.json
 
 lock: ## Refresh requirements.lock from pyproject.toml
 	$(VENV)/bin/uv pip compile pyproject.toml --extra dev --extra demo --generate-hashes --no-emit-index-url --no-annotate --custom-compile-command 'make lock' --python-version 3.11 -q -o requirements.lock

@@ -130,7 +130,9 @@ def why(slot: Slot, flow: Flow, source: Flow | None, *, connected: bool) -> list
     found = set()
     said = flow.get("reason")
     if source is None:
-        found.add("waiting_keyframe" if flow.get("wanted_ingest_id") is not None else "no_source")
+        # A picture that is paused, or chosen and not there yet, has a source all the same.
+        if said not in ("paused_bandwidth", "waiting_keyframe"):
+            found.add("waiting_keyframe" if flow.get("wanted_ingest_id") is not None else "no_source")
     else:
         age_ms = source.get("last_packet_age_ms")
         if age_ms is None or age_ms > STALLED_AFTER_MS:

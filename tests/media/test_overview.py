@@ -71,6 +71,7 @@ FLOW = {"ingest_id": 1, "wanted_ingest_id": 1, "fraction_lost": 0.0, "rtt_ms": 4
         ({}, {"last_packet_age_ms": None}, ["source_stalled"]),
         ({"wanted_ingest_id": 2, "reason": "waiting_keyframe"}, None, ["waiting_keyframe"]),
         ({"wanted_ingest_id": None, "reason": "no_source"}, None, ["no_source"]),
+        ({"wanted_ingest_id": None, "reason": "paused_bandwidth"}, None, ["paused_bandwidth"]),
         ({"rtt_ms": None}, GOOD, ["best"]),
     ],
 )

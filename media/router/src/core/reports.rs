@@ -6,6 +6,7 @@ use super::{Core, Event};
 use crate::bandwidth::Bandwidth;
 use crate::error::Parsed;
 use crate::outbox::{MAX_DATAGRAM_BYTES, Outbox};
+use crate::parameters::Kind;
 use crate::rtcp::{Compound, Item, read_untrusted};
 use crate::srtp::MAX_RTCP_OVERHEAD_BYTES;
 use crate::stats::{Counter, Counters};
@@ -20,6 +21,8 @@ const TRANSPORT_CC_US: u64 = 80_000;
 const REPORT_US: u64 = 1_000_000;
 /// Between requests for key frames that are taken from one viewer's slot.
 const VIEWER_PLI_US: u64 = 500_000;
+/// Of a viewer's loss to a sound's encoder: 20 %, so that nobody's claim costs everyone the quality of the sound.
+const MOST_LOSS_PASSED_ON: u8 = 51;
 /// Without a publisher's sender report for this long after its start, our arrival clock stands in for its own.
 const OWN_CLOCK_AFTER_US: u64 = 5_000_000;
 /// A source that sends nothing (camera off) is not asked for key frames until it sends again.
@@ -292,7 +295,16 @@ impl Core {
                 let delay = now_us.saturating_sub(clock.arrival_us).saturating_mul(65_536) / 1_000_000;
                 ((clock.ntp >> 16) as u32, u32::try_from(delay).unwrap_or(u32::MAX))
             });
-            blocks.push((ssrc, stream.report(), last_sr, delay));
+            let mut reception = stream.report();
+            if ingest.parameters.kind == Kind::Audio {
+                // An encoder adds as much redundancy (RFC 6716 2.1.7) as its reports say is lost, and those of a clean
+                // way to us say nothing is. What counts is the way to the viewers; the totals stay those of our own.
+                let slots = &self.slots;
+                let told = ingest.viewers.iter().filter_map(|slot| slots.get(*slot)).map(|slot| slot.fraction_lost);
+                let worst = told.max().unwrap_or(0).min(MOST_LOSS_PASSED_ON);
+                reception.fraction_lost = reception.fraction_lost.max(worst);
+            }
+            blocks.push((ssrc, reception, last_sr, delay));
         }
         if blocks.is_empty() {
             return;

@@ -140,6 +140,43 @@ fn publishers_get_reports_and_transport_wide_feedback() {
     assert_eq!((report.ssrc, report.fraction_lost, report.cumulative_lost), (11, 0, 0));
 }
 
+/// A sound's encoder adds redundancy for the viewers' way, whose loss the publisher's own way does not show.
+#[test]
+fn the_loss_of_viewers_reaches_a_sounds_encoder_but_no_pictures() {
+    let mut world = lecture(None);
+    world.ingest(3, PUBLISHER, publishing(Kind::Audio, "1", Some(33)));
+    world.slot(11, VIEWER, watching(Kind::Audio, 88, None));
+    world.route(11, Some(3));
+    let told = |world: &mut World, lost: u8, begin: u64| -> HashMap<u32, (u8, i32)> {
+        for n in begin..begin + 75 {
+            world.rtp(PUBLISHER, &opus(33, n, n as u32 * 960));
+            world.rtp(PUBLISHER, &vp8(11, n, n as u32 * 1800, n == 1));
+            world.pass_ms(20);
+            if n == begin {
+                let of = |fraction_lost| crate::stream::Reception {
+                    fraction_lost,
+                    cumulative_lost: 9,
+                    highest_ext_seq: 1,
+                    jitter_ts: 0,
+                };
+                world.rtcp(VIEWER, |compound| {
+                    compound.receiver_report(5, &[(77, of(lost), 0, 0), (88, of(lost), 0, 0)]);
+                });
+                world.take_reports(PUBLISHER);
+            }
+        }
+        let blocks = world.take_reports(PUBLISHER).into_iter().filter_map(|item| match item {
+            Item::Report(block) => Some((block.ssrc, (block.fraction_lost, block.cumulative_lost))),
+            _ => None,
+        });
+        blocks.collect()
+    };
+    assert_eq!(told(&mut world, 26, 1), HashMap::from([(11, (0, 0)), (33, (26, 0))]));
+    assert_eq!(told(&mut world, 0, 76)[&33], (0, 0));
+    // Whoever claims more than a fifth is believed a fifth.
+    assert_eq!(told(&mut world, 255, 151)[&33], (51, 0));
+}
+
 #[test]
 fn a_codec_the_slot_does_not_have_is_dropped_and_counted() {
     let mut world = lecture(None);
