@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 BEAT_S = 1.0
 SWEEP_S = 20.0
+TAIL_BYTES = 4096  # holds the last line of any index
 HTTP_TIMEOUT_S = 5.0
 STATE_TTL_S = 30 * 24 * 3600
 RECORDER_TTL_S = 10
@@ -80,6 +81,8 @@ class Recorder:
     async def run(self, leave: asyncio.Event) -> None:
         """Until `leave` is set; recordings are then left open for the next recorder."""
         next_sweep_s = 0.0
+        # By itself: whatever takes long below (a disk, a node that is away), only a dead recorder is silent.
+        beating = asyncio.create_task(self._keep_beating(), name="beat")
         while not leave.is_set():
             try:
                 wanted = set(await self._config.wanted())
@@ -91,7 +94,6 @@ class Recorder:
                     next_sweep_s = time.monotonic() + SWEEP_S
                     await self._sweep(wanted)
             await self._tell()
-            await self._beat()
             try:
                 await asyncio.wait_for(leave.wait(), BEAT_S)
             except TimeoutError:
@@ -101,6 +103,8 @@ class Recorder:
             await task
             await session.abandon()
         await self._tell()
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
         await self._http.aclose()
         await self._media.close()
         await self._redis.aclose()
@@ -149,17 +153,22 @@ class Recorder:
     async def _sweep(self, wanted: set[str]) -> None:
         """Closes what a dead recorder left of lessons that have ended meanwhile."""
         for lesson_id in set(await asyncio.to_thread(self._config.storage.recordings)) - wanted - self._swept:
-            index = Index()
             try:
-                index.feed(await asyncio.to_thread(self._config.storage.read, lesson_id, INDEX_NAME))
+                if not await asyncio.to_thread(self._is_closed, lesson_id):
+                    session = await self._session(lesson_id)
+                    if session is None:
+                        continue  # another recorder has it
+                    await self._close(session)
             except (OSError, BrokenIndex) as error:
                 logger.warning("%s is no recording: %s", lesson_id, error)
-            if index.closed_at_ms is None and index.lines:
-                session = await self._session(lesson_id)
-                if session is None:
-                    continue
-                await self._close(session)
             self._swept.add(lesson_id)
+
+    def _is_closed(self, lesson_id: str) -> bool:
+        """By the index's last line alone: there may be years of recordings. OSError when there is no index."""
+        storage = self._config.storage
+        size = storage.size(lesson_id, INDEX_NAME)
+        tail = storage.read(lesson_id, INDEX_NAME, max(0, size - TAIL_BYTES))
+        return tail.endswith(b"\n") and tail.splitlines()[-1].startswith(b'{"what":"closed"')
 
     async def _tell(self) -> None:
         for told in list(self._untold):
@@ -175,8 +184,13 @@ class Recorder:
         segments = sum(len(rendition.segments) for rendition in index.renditions.values())
         return {"bytes": index.size(), "segments": segments, "ends_ms": index.ends_ms()}
 
+    async def _keep_beating(self) -> None:
+        while True:
+            await self._beat()
+            await asyncio.sleep(BEAT_S)
+
     async def _beat(self) -> None:
-        for lesson_id, (session, _) in self._sessions.items():
+        for lesson_id, (session, _) in list(self._sessions.items()):
             state, reason = session.state()
             figures = asdict(session.figures)
             await self._say(lesson_id, {"state": state, "reason": reason, **self._sizes(session), "figures": figures})

@@ -31,8 +31,6 @@ GUARDED = (
     classes.blueprint,
     credit.blueprint,
     media.blueprint,
-    recordings.blueprint,
-    live_lecture.blueprint,
     operations.blueprint,
     recordings.blueprint,
     live_lecture.blueprint,
