@@ -28,6 +28,8 @@ const STANDING_US: i64 = 250_000;
 const BASE_US: i64 = 10_000_000;
 /// A standing queue this long is congestion. Below lies Wi-Fi's and LTE's own scheduling.
 const QUEUE_US: i64 = 60_000;
+/// So long a queue of less than three times that is waited on before anything is cut.
+const CONFIRM_US: u64 = 150_000;
 /// Congestion for so long in spite of every cut is another path, not a queue.
 const NEW_PATH_US: u64 = 6_000_000;
 /// Between two cuts: the queue needs time to drain.
@@ -300,6 +302,10 @@ impl Bandwidth {
             self.congested_since_us = None;
             return;
         }
+        // A pause of the peer's machine or its radio looks like this for a moment; a queue that matters stays or grows.
+        if now_us < since_us + CONFIRM_US && self.queue_us < 3 * QUEUE_US {
+            return;
+        }
         if now_us >= self.next_cut_us {
             self.next_cut_us = now_us + CUT_EVERY_US;
             let to_bps = (self.delivered_bps() as f64 * CUT) as u64;
@@ -325,7 +331,8 @@ impl Bandwidth {
         (self.loss_from_us, self.loss_sent, self.loss_lost) = (now_us, 0, 0);
         self.loss += (share - self.loss) * 0.4;
         let excess = share - self.inherent_loss;
-        if excess < EXCESS_LOSS.max(noise) {
+        let tolerated = EXCESS_LOSS.max(noise);
+        if excess < tolerated {
             self.inherent_loss = (self.inherent_loss + excess * 0.1).min(MAX_INHERENT_LOSS);
         }
         if let Some((then, then_bps, until_us)) = self.suspect {
@@ -341,7 +348,7 @@ impl Bandwidth {
                 }
                 self.suspect = None;
             }
-        } else if excess > EXCESS_LOSS.max(noise) && self.probe.is_none() {
+        } else if excess > tolerated && self.probe.is_none() {
             self.suspect = Some((share, self.sent_bps, now_us + 4 * LOSS_US));
             let delivered_bps = self.delivered_bps();
             self.cut(now_us, (delivered_bps as f64 * 0.95) as u64);
@@ -385,7 +392,8 @@ impl Bandwidth {
             self.next_probe_us = now_us + self.probe_wait_us;
             return false;
         }
-        let target_bps = (need_bps + need_bps / 8).min(self.estimate_bps * 2).max(MIN_PROBE_BPS);
+        // The need has its room already; more would miss a path that carries just that.
+        let target_bps = (need_bps + need_bps / 20).min(self.estimate_bps * 2).max(MIN_PROBE_BPS);
         let (until_us, from_bytes) = (now_us + PROBE_US, self.sent_bytes);
         self.probe = Some(Probe { target_bps, from_us: now_us, until_us, from_bytes });
         true

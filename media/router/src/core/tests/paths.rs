@@ -43,7 +43,7 @@ fn an_unlimited_path_gets_the_best_layer_whatever_it_loses() {
 #[test]
 fn a_megabit_gets_the_middle_layer() {
     cells(Some(1_000_000), |class, from_us, loss_percent| {
-        let what = describe(class, from_us);
+        let what = format!("{loss_percent}% {}", describe(class, from_us));
         assert!(class.share_of(1, from_us) > 0.85 && class.share_of(2, from_us) == 0.0, "{what}");
         assert!(loss_percent > 10 || class.frozen(from_us) < 0.2, "{what}");
         assert_eq!(class.world.slot_flow(10).reason, "bandwidth");
