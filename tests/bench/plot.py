@@ -11,7 +11,7 @@ OURS, THEIRS, INK, FAINT = "#1a7f5a", "#9aa4b1", "#1f2933", "#dfe4ea"
 
 def fanout_svg(report: dict[str, Any]) -> str:
     """Rows in the report's order; bars are linear from zero, each with its figure."""
-    rows = report["fanout"]
+    rows = [row for row in report["fanout"] if row["valid"]]
     longest = max((row["us_per_packet"] for row in rows), default=1.0)
     scale = (WIDTH - LABEL - 80) / longest
     height = TOP + ROW * len(rows) + 14
