@@ -198,10 +198,13 @@ async def pictures(viewers: list[Client], since_s: float, seconds: float) -> flo
     """How long after `since_s` until every viewer, wherever it is by then, gets pictures. TimeoutError."""
 
     async def all_see() -> bool:
-        now_s = time.monotonic()
-        return all(len([at for at in viewer.frames if at > max(since_s, now_s - 1.0)]) >= 3 for viewer in viewers)
+        return all(len([at for at in viewer.frames if at > since_s]) >= 3 for viewer in viewers)
 
-    await until(all_see, seconds, f"pictures; {[(v.name, v.node_url, len(v.frames)) for v in viewers]}")
+    try:
+        await until(all_see, seconds, "pictures")
+    except TimeoutError as error:
+        seen = {v.name: (v.node_url, len([at for at in v.frames if at > since_s])) for v in viewers}
+        raise TimeoutError(f"{error}: {seen}") from None
     return time.monotonic() - since_s
 
 
