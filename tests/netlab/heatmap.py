@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 CellRow = dict[str, Any]
-WIDTH, HEIGHT, LEFT, TOP = 132, 46, 150, 96
+WIDTH, HEIGHT, LEFT, TOP = 132, 46, 176, 96
 # Freeze ratio → colour, from good to bad; between them the colours are mixed.
 STOPS = ((0.0, (201, 236, 217)), (0.1, (255, 243, 205)), (0.3, (250, 199, 160)), (1.0, (226, 106, 96)))
 PAUSED = (214, 222, 233)

@@ -7,9 +7,9 @@ One Chromium publishes a film and a voice (VP8 in three simulcast layers, Opus w
 Chromiums in namespaces of their own, several cells at a time. Each joins over a clean line, then its line turns bad in
 both directions, the class settles, and for some seconds its own statistics say what arrived:
 
-* freeze ratio: the larger of what the browser calls frozen (totalFreezesDuration) and the share of quarter seconds in
+* freeze ratio: the larger of what the browser calls frozen (totalFreezesDuration) and the share of half seconds in
   which no frame was decoded (so that a freeze that has not ended counts, and no picture at all is 1);
-* picture: the median height of what was decoded, 0 when there was none more often than not;
+* picture: the height that was there most often, 0 when there was one in less than a tenth of the half seconds;
 * audio gap: the share of sound samples the browser had to make up (concealed, the silent ones included); audio is
   *there* when packets came and less than half was made up.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -102,13 +103,14 @@ def all_cells() -> list[Cell]:
 def measured(cell: Cell, seen: dict[str, Any], viewer: dict[str, Any] | None) -> Measured:
     """A cell's figures from the browser's counters (`measure.watch`) and the node's overview of that viewer."""
     ticks: list[int] = seen["heights"]
-    without = sum(height == 0 for height in ticks) / max(1, len(ticks))
+    pictures = [height for height in ticks if height]
+    without = 1 - len(pictures) / max(1, len(ticks))
     gap = seen["concealed"] / seen["samples"] if seen["samples"] else 1.0
     slot = next((slot for slot in viewer["slots"] if slot["kind"] == "video"), None) if viewer is not None else None
     return Measured(
         **asdict(cell),
         freeze_ratio=round(min(1.0, max(without, seen["frozen_s"] / seen["seconds"])), 3),
-        height_px=int(statistics.median(ticks)) if ticks else 0,
+        height_px=statistics.mode(pictures) if len(pictures) > len(ticks) / 10 else 0,
         fps=round(seen["frames"] / seen["seconds"], 1),
         video_bps=round(seen["video_bytes"] * 8 / seen["seconds"]),
         audio_gap=round(min(1.0, gap), 4),
@@ -287,6 +289,9 @@ def main() -> int:
         "measure_s": options.measure,
         "queue_ms": QUEUE_MS,
         "took_s": took_s,
+        # Of the last five minutes, this run included: above the CPUs there are, pictures froze for want of them.
+        "load_average": round(os.getloadavg()[1], 1),
+        "cpus": os.cpu_count(),
     }
     document = {"facts": facts, "cells": [asdict(one) for one in found]}
     options.out.write_text(json.dumps(document, indent=1) + "\n")

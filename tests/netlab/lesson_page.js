@@ -60,14 +60,14 @@ async function inbound() {
 
 window.measure.decoded = async () => (await inbound()).video.framesDecoded ?? 0;
 
-/** Watches for `seconds`: what changed, and four times a second which picture was there. */
+/** Watches for `seconds`: what changed, and twice a second whether a new picture came and how high it was. */
 window.measure.watch = async (seconds) => {
   const before = await inbound();
   const heights = [];
   let last = before.video.framesDecoded ?? 0;
   const started = performance.now();
   while (performance.now() - started < seconds * 1000) {
-    await new Promise((done) => setTimeout(done, 250));
+    await new Promise((done) => setTimeout(done, 500));
     const { video } = await inbound();
     const decoded = video.framesDecoded ?? 0;
     heights.push(decoded > last ? (video.frameHeight ?? 0) : 0);
