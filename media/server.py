@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 
 import httpx
-import psutil
 import uvicorn
 import uvloop
 from quart import Quart, Response
@@ -21,7 +19,7 @@ from media._router import Router as NativeRouter
 from media.control_server import control_blueprint
 from media.errors import MediaError
 from media.link import Links
-from media.listening import listen_on
+from media.listening import interface_addresses, listen_on
 from media.load import LoadMeter
 from media.node import MediaNode, MediaNodeConfig
 from media.relay_check import RelayWatch
@@ -198,18 +196,5 @@ def _candidates(bound: list[tuple[str, int]], announced: tuple[str, ...]) -> Ite
         if not ip_address(ip).is_unspecified:
             yield ip, port
             continue
-        for found in _interface_addresses(ip_address(ip).version):
+        for found in interface_addresses(ip_address(ip).version):
             yield found, port
-
-
-def _interface_addresses(version: int) -> list[str]:
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
-    found = {
-        entry.address
-        for entries in psutil.net_if_addrs().values()
-        for entry in entries
-        # Link-local addresses need a zone, which a candidate cannot carry (RFC 8445 5.1.1.1).
-        if entry.family == family and "%" not in entry.address
-    }
-    # Loopback last: it serves only clients on this machine.
-    return sorted(found, key=lambda address: (ip_address(address).is_loopback, address))

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from media.listening import in_url
+from media.listening import in_url, interface_addresses
 from web.child import ChildPlan
 from web.settings import WILDCARDS, Settings
 
@@ -58,7 +58,9 @@ def turn_urls(settings: Settings) -> list[str]:
 
 
 def _names(settings: Settings) -> list[str]:
-    return settings.media_ips or [settings.reached_at]
+    """The addresses of the media node and of coturn beside it, as the node announces them."""
+    versions = {"0.0.0.0": (4,), "::": (4, 6)}.get(settings.host, ())
+    return settings.media_ips or [address for version in versions for address in interface_addresses(version)]
 
 
 def turn_plan(settings: Settings) -> ChildPlan:
@@ -110,6 +112,9 @@ def write_turn_configuration(settings: Settings) -> Path:
     ]
     if settings.host not in WILDCARDS:
         lines += [f"listening-ip={settings.host}", f"relay-ip={settings.host}"]
+    if ":" in settings.host and settings.host not in WILDCARDS:
+        # Browsers name no family; coturn then takes IPv4, which this machine is not to use.
+        lines.append("allocation-default-address-family=keep")
     if any(ip_address(peer).is_loopback for peer in peers):
         lines.append("allow-loopback-peers")  # this machine's demo: the media node listens nowhere else
     path = folder / "turnserver.conf"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from media.listening import datagram_addresses, listen_on
 from web.key_files import KEY_BYTES, KeyFileError, KeyFiles
 from web.settings import Settings
 
@@ -101,3 +103,21 @@ def test_a_wildcard_host_is_listened_on_but_never_connected_to(tmp_path: Path) -
     )
     assert (public.media_url, public.media_ips) == ("https://m.example", ["1.2.3.4"])
     assert public.media_control == "http://127.0.0.1:8081"
+
+
+def test_an_ipv6_host_stands_in_brackets_in_urls(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, host="::1")
+    assert (settings.own_url, settings.media_url) == ("http://[::1]:8080", "http://[::1]:8081")
+    assert "http://[::1]:8080" in settings.origins and settings.media_ips == ["::1"]
+    both = Settings(data_dir=tmp_path, host="::")
+    assert (both.own_url, both.media_ips) == ("http://127.0.0.1:8080", [])
+    assert datagram_addresses("::", 1) == (("0.0.0.0", 1), ("::", 1))
+    assert datagram_addresses("::1", 1) == (("::1", 1),)
+
+
+def test_the_wildcard_listens_for_both_families() -> None:
+    with listen_on("::", 0) as listener:
+        port = listener.getsockname()[1]
+        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as client:
+                client.connect((host, port))

@@ -17,6 +17,7 @@ import pytest
 
 from media._router import Router
 from media.ice_servers import CREDENTIAL_LIFETIME_S, IceServer, Turn
+from media.listening import interface_addresses
 from media.relay_check import RelayFailed, relayed_check, turn_address
 from web.demo.headless import free_ports
 from web.settings import Settings
@@ -40,6 +41,11 @@ def turn_settings(folder: Path, **changes: object) -> Settings:
     return Settings.model_validate(values | changes)
 
 
+def _listens(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
 @contextmanager
 def running(settings: Settings) -> Iterator[None]:
     plan = turn_plan(settings)
@@ -49,7 +55,7 @@ def running(settings: Settings) -> Iterator[None]:
     try:
         deadline_s = time.monotonic() + 20
         for port in (settings.turn_port, settings.turn_tls_port):
-            while socket.socket().connect_ex((settings.reached_at, port)) != 0:
+            while not _listens(settings.reached_at, port):
                 assert process.poll() is None and time.monotonic() < deadline_s, log.read_text()[-3000:]
                 time.sleep(0.05)
         yield
@@ -150,3 +156,20 @@ async def test_a_server_that_is_not_there_is_named_as_that(tmp_path: Path) -> No
     settings = turn_settings(tmp_path)
     with media_port("127.0.0.1", 0) as media, pytest.raises(RelayFailed, match="no allocation"):
         await relayed_check(server(settings, "tcp"), media, UFRAG, PWD)
+
+
+@installed
+async def test_an_ipv6_host_relays_over_ipv6(tmp_path: Path) -> None:
+    settings = turn_settings(tmp_path, host="::1")
+    with running(settings), media_port("::1", 0) as media:
+        assert turn_urls(settings)[0] == f"turn:[::1]:{settings.turn_port}?transport=udp"
+        for transport in ("udp", "tcp"):
+            assert await relayed_check(server(settings, transport), media, UFRAG, PWD) > 0
+
+
+def test_every_address_that_a_wildcard_announces_may_be_relayed_to(tmp_path: Path) -> None:
+    text = write_turn_configuration(turn_settings(tmp_path, host="::")).read_text()
+    for version in (4, 6):
+        for address in interface_addresses(version):
+            assert f"allowed-peer-ip={address}\n" in text
+    assert "listening-ip" not in text
