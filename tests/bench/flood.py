@@ -22,13 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
-from bench import Node, offer_template, running_node
-from light_peers import LightPeer, Room, join
+from light_peers import LightPeer, Room
+from servers import CONTROL_SECRET, WhipWhepServer, cpu_s, join_many, running_anke
 from stream import bursts
-
-from media.dtls import NodeCertificate
-from media.tokens import Act, SlotClaim
 
 VIEWERS = 20
 PASSES = 3
@@ -91,37 +87,27 @@ def kernel_drops(port: int) -> int:
     return sum(int(line.split()[-1]) for line in lines if line.split()[1].endswith(f":{port:04X}"))
 
 
-async def join_class(node: Node) -> tuple[LightPeer, list[LightPeer], LightPeer]:
-    certificate = NodeCertificate.generateCertificate()
-    publish, play = offer_template("chromium_156_publish.sdp"), offer_template("chromium_156_play.sdp")
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-        token = node.token(Act.PUBLISH, "flood", [])
-        publisher = await join(http, f"{node.url}/whip/flood", token, publish, certificate, "flood")
-        viewers = []
-        for number in range(VIEWERS + 1):
-            name = f"flood.{number}"
-            slots = [SlotClaim("audio", "audio", "flood"), SlotClaim("camera", "video", "flood")]
-            if number == VIEWERS:
-                slots = [SlotClaim("audio", "audio", None)]  # the hostile one: joined, and shown nothing
-            url, token = f"{node.url}/whep/{name}", node.token(Act.PLAY, name, slots)
-            viewers.append(await join(http, url, token, play, certificate, name))
-    return publisher, viewers[:-1], viewers[-1]
+async def join_class(server: WhipWhepServer) -> tuple[Room, list[LightPeer], LightPeer]:
+    """The class, its viewers, and one more that has joined and will be hostile."""
+    publish, publisher = await server.publish()
+    viewers = await join_many(server, VIEWERS, "viewer")
+    hostile = await server.play("hostile")
+    await server.close()
+    return Room(publish, viewers, publisher), viewers, hostile
 
 
-def measure(node: Node, rate_per_s: int, seconds: float, passes: int) -> dict[str, Any]:
-    publisher, viewers, hostile = asyncio.run(join_class(node))
+def measure(server: WhipWhepServer, rate_per_s: int, seconds: float, passes: int) -> dict[str, Any]:
+    room, viewers, hostile = asyncio.run(join_class(server))
     port = hostile.sock.getpeername()[1]
-    room = Room(publisher, viewers)
     stream, began_s = bursts(), time.monotonic()
     room.run(stream, began_s, SETTLE_S + 1.5)
-    process = psutil.Process(node.pid)
     rows: list[dict[str, Any]] = []
     with httpx.Client(timeout=30, trust_env=False) as http:
         # Turn and turn about, so that whatever else this machine does falls on both.
         for flooded in (False, True) * passes:
             for viewer in viewers:
                 viewer.reset()
-            published, drops, cpu = room.published, kernel_drops(port), process.cpu_times()
+            published, drops, before_s = room.published, kernel_drops(port), cpu_s(server.process)
             sender = None
             if flooded:
                 command = [sys.executable, __file__, "--send", str(port), str(rate_per_s), str(seconds)]
@@ -137,7 +123,6 @@ def measure(node: Node, rate_per_s: int, seconds: float, passes: int) -> dict[st
             expected = (room.published - published) * len(viewers)
             room.count(SETTLE_S)
             got = sum(viewer.video + viewer.audio for viewer in viewers)
-            after = process.cpu_times()
             rows.append(
                 {
                     "flooded": flooded,
@@ -147,11 +132,13 @@ def measure(node: Node, rate_per_s: int, seconds: float, passes: int) -> dict[st
                     "got": got,
                     "loss": round(max(0.0, 1 - got / expected), 6),
                     "kernel_drops": kernel_drops(port) - drops,
-                    "cpu_s": round(after.user + after.system - cpu.user - cpu.system, 3),
+                    "cpu_s": round(cpu_s(server.process) - before_s, 3),
                 }
             )
             began_s += SETTLE_S  # the publisher paused while the stragglers were counted
-        counters = {name: count for name, count in node.snapshot(http)["router"]["counters"].items() if count}
+        headers = {"Authorization": f"Bearer {CONTROL_SECRET}"}
+        snapshot = http.get(f"{server.url}/control/snapshot", headers=headers).raise_for_status().json()
+        counters = {name: count for name, count in snapshot["router"]["counters"].items() if count}
     room.close()
     hostile.sock.close()
     loss = {key: statistics.median(row["loss"] for row in rows if row["flooded"] is key) for key in (False, True)}
@@ -184,8 +171,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=PASS_S)
     parser.add_argument("--passes", type=int, default=PASSES)
     options = parser.parse_args()
-    with running_node() as node:
-        found = measure(node, options.rate, options.seconds, options.passes)
+    with running_anke() as server:
+        found = measure(server, options.rate, options.seconds, options.passes)
     text = json.dumps(found, indent=1)
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
