@@ -53,6 +53,7 @@ PROFILE_NAMES: dict[bytes, SrtpProfile] = {
 SRTP_EXPORTER_LABEL = b"EXTRACTOR-dtls_srtp"
 # A flight is a handful of datagrams; a flood beyond that is dropped, DTLS retransmits (RFC 6347 4.2.4).
 MAX_WAITING_DATAGRAMS = 32
+MAX_RECORD_BYTES = 1500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,9 @@ class NodeCertificate(RTCCertificate):
             self._context = super()._create_ssl_context(srtp_profiles)
             # Once the handshake is over an association is idle: 12 KiB of buffers for each viewer are given back.
             self._context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+            # Nobody resumes (each peer joins with one handshake), and a kept session outlives its association.
+            self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+            self._context.set_options(SSL.OP_NO_TICKET)
         return self._context
 
     def fingerprint(self) -> tuple[str, str]:
@@ -133,6 +137,20 @@ class DtlsTransport(RTCDtlsTransport):
         remote = [RTCDtlsFingerprint(algorithm=algorithm, value=value) for algorithm, value in fingerprints]
         await self.start(RTCDtlsParameters(fingerprints=remote))
         return self._state is State.CONNECTED
+
+    def forget(self) -> bytes:
+        """Frees the association, whose keys stay in use elsewhere. The sealed close_notify to end it with, later: it
+        stays good, for nothing else is sealed after it. Whoever listens hears of no end."""
+        assert self._ssl is not None, "only what has been through a handshake can be forgotten"
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        ssl, self._ssl = self._ssl, None
+        try:
+            ssl.shutdown()
+            return ssl.bio_read(MAX_RECORD_BYTES)
+        except SSL.Error:
+            return b""  # closed by the peer just now: there is nobody to say it to
 
     def _setup_srtp(self) -> None:
         assert self._ssl is not None, "aiortc calls this at the end of a handshake"

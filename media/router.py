@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from media.dtls import NodeCertificate
 from media.errors import MediaError
 from media.frame import EncodedFrame
+from media.goodbyes import Goodbyes
+from media.heap import Heap
 from media.keyframe import assemble_untrusted
 from media.publication import Encoding, Publication, plan_ingests
 from media.room import RoomRoute, Rooms, RoomSource
@@ -113,6 +115,8 @@ class MediaRouter:
         self._encodings: dict[int, tuple[Publication | Trunk, Encoding]] = {}
         self._waiting: dict[str, list[Slot]] = {}
         self._rooms = Rooms()
+        self._goodbyes = Goodbyes(native)
+        self._heap = Heap()
         self._taps: dict[int, asyncio.Future[tuple[object, ...]]] = {}
         self._loop = asyncio.get_running_loop()
         self._event_fd = native.event_fd()
@@ -168,7 +172,7 @@ class MediaRouter:
             if (route := routes.get(slot.name)) is not None and route.outranks(slot.told_at_ms):
                 slot.source, slot.told_at_ms = route.source.for_holder(claims.holder), route.told_at_ms
         session_id = secrets.token_urlsafe(SESSION_ID_BYTES)
-        transport = self._transport(session_id, offer)
+        transport = self._transport(session_id, offer, self._goodbyes)
         subscription = Subscription(claims, session_id, transport, {slot.name: slot for slot in slots})
         for item in planned:
             self._add_slot(subscription.slots[item.name], transport.transport_id, item)
@@ -218,7 +222,7 @@ class MediaRouter:
         if earlier is None and len(self.sessions) >= self._max_sessions:
             raise MediaError("node_full", f"{len(self.sessions)} sessions")
 
-    def _transport(self, session_id: str, offer: Offer) -> Transport:
+    def _transport(self, session_id: str, offer: Offer, goodbyes: Goodbyes | None = None) -> Transport:
         transport_id = next(self._ids)
         transport = Transport(
             self.native,
@@ -227,6 +231,8 @@ class MediaRouter:
             offer,
             on_connected=lambda: self._connected(session_id),
             on_closed=lambda reason: self._closed(session_id, transport_id, reason),
+            on_forgotten=self._heap.freed,
+            goodbyes=goodbyes,
         )
         self._transports[transport_id] = transport
         self._patience[transport_id] = self._loop.call_later(self._handshake_timeout_s, self._give_up, transport_id)
@@ -487,6 +493,8 @@ class MediaRouter:
     async def close(self, reason: str = "node_stopping") -> None:
         """Ends every session, tells the peers, and closes the sockets."""
         self.end_all(lambda claims: True, reason)
+        self._goodbyes.close()
+        self._heap.close()
         # One turn of the loop lets each transport's close_notify reach the router's queue before the sockets go.
         await asyncio.sleep(0.05)
         self._loop.remove_reader(self._event_fd)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from media.dtls import DatagramPipe, DtlsTransport, NodeCertificate, SrtpKeys
+from media.goodbyes import Goodbyes
 from media.rtp_parameters import LocalTransport, Offer, Setup
 
 if TYPE_CHECKING:
@@ -21,6 +22,12 @@ logger = logging.getLogger(__name__)
 UFRAG_BYTES = 6
 PWD_BYTES = 18
 
+# How long a peer may go on asking for our last flight. Its timer starts at 1 s or less and doubles (RFC 6347 4.2.4.1):
+# three times lost, and the fourth still comes in time.
+LAST_FLIGHT_S = 10.0
+ALERT = 21  # RFC 6347 4.1
+UNIFIED_HEADERS = range(32, 64)  # DTLS 1.3's encrypted records, alerts among them (RFC 9147 4)
+
 
 class TransportState(StrEnum):
     NEW = "new"
@@ -30,7 +37,12 @@ class TransportState(StrEnum):
 
 
 class Transport:
-    """new → connecting (first valid connectivity check) → connected (SRTP keys set) → closed."""
+    """new → connecting (first valid connectivity check) → connected (SRTP keys set) → closed.
+
+    With `goodbyes` the DTLS association goes once its keys are in use and the peer needs our last flight no more: it
+    is half of what a viewer costs in memory. Our own close_notify is sealed before that and kept; the peer's can then
+    not be opened, it is a hint whose sender is watched for signs of life.
+    """
 
     def __init__(
         self,
@@ -41,6 +53,8 @@ class Transport:
         *,
         on_connected: Callable[[], None],
         on_closed: Callable[[str], None],
+        on_forgotten: Callable[[], None],
+        goodbyes: Goodbyes | None = None,
     ) -> None:
         self.transport_id = transport_id
         self.state = TransportState.NEW
@@ -51,22 +65,24 @@ class Transport:
         self.dropped_datagrams = 0
         self._native = native
         self._certificate = certificate
-        self._offer = offer
+        # What is needed of the offer after the answer; the offer itself is a hundred objects.
+        line = next(line for line in offer.media if not line.rejected)
+        self.tagged_line = line.kind, line.mid  # of the m-line that carries the bundle's transport (RFC 8843 7.3)
+        self._fingerprints = offer.fingerprints
+        self._we_are_dtls_server = offer.we_are_dtls_server
         self._remote_ufrag = offer.ice_ufrag
         self._on_connected = on_connected
         self._on_closed = on_closed
-        self._pipe = DatagramPipe(lambda datagram: native.send_dtls(transport_id, datagram))
+        self._on_forgotten = on_forgotten
+        self._goodbyes = goodbyes
+        self._pipe: DatagramPipe | None = DatagramPipe(lambda datagram: native.send_dtls(transport_id, datagram))
         self._dtls: DtlsTransport | None = None
         # The loop keeps only weak references to tasks, so they are held here until they end.
         self._handshake: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._forgetting: asyncio.TimerHandle | None = None
+        self._farewell: bytes | None = None
         native.add_transport(transport_id, self.ice_ufrag, self.ice_pwd, offer.ice_ufrag)
-
-    @property
-    def tagged_line(self) -> tuple[str, str]:
-        """Kind and mid of the m-line that carries the bundle's transport (RFC 8843 7.3)."""
-        line = next(line for line in self._offer.media if not line.rejected)
-        return line.kind, line.mid
 
     @property
     def remote_ufrag(self) -> str:
@@ -79,7 +95,7 @@ class Transport:
             ice_ufrag=self.ice_ufrag,
             ice_pwd=self.ice_pwd,
             fingerprint=self._certificate.fingerprint(),
-            setup=Setup.PASSIVE if self._offer.we_are_dtls_server else Setup.ACTIVE,
+            setup=Setup.PASSIVE if self._we_are_dtls_server else Setup.ACTIVE,
             candidates=candidates,
             tcp=tcp,
         )
@@ -95,7 +111,7 @@ class Transport:
     def checked(self, ip: str, port: int) -> None:
         """A connectivity check succeeded from this address: a DTLS client of ours may speak now."""
         self.remote = (ip, port)
-        if self.state is TransportState.NEW and not self._offer.we_are_dtls_server:
+        if self.state is TransportState.NEW and not self._we_are_dtls_server:
             self._begin()
 
     def feed(self, datagram: bytes) -> None:
@@ -104,17 +120,22 @@ class Transport:
             return
         if self.state is TransportState.NEW:
             self._begin()
-        if not self._pipe.feed(datagram):
-            self.dropped_datagrams += 1
+        if self._pipe is not None and self._pipe.feed(datagram):
+            return
+        self.dropped_datagrams += 1
+        if self._farewell is not None and self._goodbyes is not None:
+            if datagram[0] == ALERT or datagram[0] in UNIFIED_HEADERS:
+                self._goodbyes.hear(self.transport_id, lambda: self.close("peer_closed"))
 
     def _begin(self) -> None:
+        assert self._pipe is not None, "it goes after the handshake"
         self.state = TransportState.CONNECTING
         self._dtls = DtlsTransport(self._pipe, self._certificate, self._keys)
         self._dtls.on("statechange", self._dtls_changed)
         self._handshake = asyncio.get_running_loop().create_task(self._shake(self._dtls))
 
     async def _shake(self, dtls: DtlsTransport) -> None:
-        if not await dtls.handshake(self._offer.fingerprints, as_server=self._offer.we_are_dtls_server):
+        if not await dtls.handshake(self._fingerprints, as_server=self._we_are_dtls_server):
             self.close("dtls_failed")
 
     def _keys(self, keys: SrtpKeys) -> None:
@@ -125,7 +146,18 @@ class Transport:
         )
         self.profile = keys.profile
         self.state = TransportState.CONNECTED
+        if self._goodbyes is not None:
+            self._forgetting = asyncio.get_running_loop().call_later(LAST_FLIGHT_S, self._forget_association)
         self._on_connected()
+
+    def _forget_association(self) -> None:
+        if self.state is not TransportState.CONNECTED or self._dtls is None or self._pipe is None:
+            return
+        self._dtls.remove_all_listeners()
+        self._farewell = self._dtls.forget()
+        self._pipe.close()
+        self._pipe = self._dtls = self._handshake = self._forgetting = None
+        self._on_forgotten()
 
     def _dtls_changed(self) -> None:
         # The peer's close_notify: the session is over now, not when consent runs out half a minute later.
@@ -137,6 +169,13 @@ class Transport:
         if self.state is TransportState.CLOSED:
             return
         self.state = TransportState.CLOSED
+        if self._forgetting is not None:
+            self._forgetting.cancel()
+            self._forgetting = None
+        if self._goodbyes is not None:
+            self._goodbyes.forget(self.transport_id)
+        if self._farewell:
+            self._native.send_dtls(self.transport_id, self._farewell)
         if self._dtls is not None:
             self._leaving = asyncio.get_running_loop().create_task(self._leave(self._dtls))
         else:
@@ -149,7 +188,8 @@ class Transport:
         self._release()
 
     def _release(self) -> None:
-        self._pipe.close()
+        if self._pipe is not None:
+            self._pipe.close()
         self._native.remove_transport(self.transport_id)
         self._dtls = None
         self._handshake = None
