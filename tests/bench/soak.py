@@ -28,11 +28,12 @@ from servers import CONTROL_SECRET, Publish, WhipWhepServer, cpu_s, running_anke
 from stream import bursts
 
 MANIFEST = Path(__file__).parents[2] / "media" / "router" / "Cargo.toml"
-WARM_UP, JOINS = 100, 500
+# The node's heap takes its shape in the first thousand joins.
+WARM_UP, JOINS = 1000, 500
 SAMPLE_EVERY = 10
 DESCRIPTORS_CHECKS, DESCRIPTORS_INTERVAL_S = 150, 0.1
 # What one join may leave behind. A leaked TLS connection alone is more than 100 kB; allocators keep some pages.
-MAX_LEFT_BYTES = 4096
+MAX_LEFT_BYTES = 1024
 
 
 @contextmanager
@@ -55,7 +56,7 @@ def lecturing(publish: Publish, publisher: LightPeer | None) -> Iterator[Room]:
         room.close()
 
 
-async def join_and_leave(server: WhipWhepServer, warm_up: int, joins: int) -> dict[str, Any]:
+async def join_and_leave(server: WhipWhepServer, warm_up: int, joins: int, max_left_bytes: int) -> dict[str, Any]:
     """One after the other; what is left behind is counted from the end of the warm-up."""
     process = server.process
     with lecturing(*await server.publish()) as room:
@@ -81,7 +82,7 @@ async def join_and_leave(server: WhipWhepServer, warm_up: int, joins: int) -> di
         "rss_before_kib": before[0] // 1024,
         "rss_after_kib": rss_kib[-1][1],
         "left_bytes_per_join": round((rss_kib[-1][1] - rss_kib[0][1]) * 1024 / joins),
-        "max_left_bytes_per_join": MAX_LEFT_BYTES,
+        "max_left_bytes_per_join": max_left_bytes,
         "descriptors_before": before[1],
         "descriptors_after": descriptors,
         # The publisher's own is the one that stays.
@@ -138,13 +139,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--joins", type=int, default=JOINS)
     parser.add_argument("--warm-up", type=int, default=WARM_UP)
+    parser.add_argument("--max-left-bytes", type=int, default=MAX_LEFT_BYTES, help="per join")
     parser.add_argument("--no-core", action="store_true", help="only the media node")
     options = parser.parse_args()
     found: dict[str, Any] = {}
     if not options.no_core:
         found["core"] = core_soak([])
     with running_anke() as server:
-        found["node"] = asyncio.run(join_and_leave(server, options.warm_up, options.joins))
+        found["node"] = asyncio.run(join_and_leave(server, options.warm_up, options.joins, options.max_left_bytes))
     found["node"]["faults"] = faults(found["node"])
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
