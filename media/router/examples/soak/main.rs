@@ -146,7 +146,7 @@ fn soak(plan: Plan) -> Findings {
             class.leave();
             class.join();
         }
-        if due(RESTARTS, step, steps) > 0 && step + 1 < steps {
+        if due(RESTARTS + 1, step, steps) > 0 && step + 1 < steps {
             class.restart_publisher();
         }
         owed += due(orders, step, steps);
