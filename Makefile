@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 30
 ROUTER_SOURCES := $(shell find media/router -name target -prune -o -type f \( -name '*.rs' -o -name 'Cargo.*' \) -print)
 UI_SOURCES := $(shell find web/ui -name node_modules -prune -o -name dist -prune -o -type f -print 2>/dev/null)
 
-.PHONY: help setup peers run test fuzz flood lint demo bench reach impairments lock clean
+.PHONY: help setup peers run test fuzz flood soak lint demo bench reach impairments lock clean
 
 help: ## What can be typed here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ fuzz: ## Fuzz the router's parsers and its core with hostile peers: make fuzz FU
 
 flood: setup ## Viewers' loss under 50 000 garbage datagrams a second; the figures are build/flood.json
 	$(PYTHON) tests/bench/flood.py --out build/flood.json
+
+soak: setup ## An hour of stream time with 10 000 layer switches, 500 joins and leaves: what stays; build/soak.json
+	$(PYTHON) tests/bench/soak.py --out build/soak.json
 
 lint: setup ## Formatters' and linters' opinions, types, import contracts
 	$(VENV)/bin/ruff check .

@@ -143,6 +143,11 @@ class WhipWhepServer:
         token = self._token(Act.PLAY, name)
         return await join(self._http, f"{self.url}/whep/{name}", token, offer, self._certificate, name)
 
+    async def leave(self, viewer: LightPeer) -> None:
+        headers = {"Authorization": f"Bearer {self._token(Act.PLAY, viewer.name)}"}
+        (await self._http.delete(viewer.location, headers=headers)).raise_for_status()
+        viewer.sock.close()
+
     async def close(self) -> None:
         await self._http.aclose()
 
