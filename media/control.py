@@ -88,7 +88,8 @@ class MediaControl:
         self._on_the_way = Counter({key: count for key, count in self._on_the_way.items() if key[0] in still})
         self._mute = {n.node_id: n.beat_ms for n in found if self._mute.get(n.node_id) == n.beat_ms}
         self._nodes = found
-        self._nodes_until = now_s + NODES_AGE_S
+        # That there is none is not believed for a moment: whoever waits for the first node finds it when it is there.
+        self._nodes_until = now_s + NODES_AGE_S if found else 0.0
         return found
 
     async def node(self, room: str | None = None) -> NodeInfo:

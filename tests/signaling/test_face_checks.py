@@ -226,8 +226,11 @@ async def test_checks_from_the_live_camera_to_every_page_and_the_record(
         f"{world.lesson_id}.lecture",
         f"{world.lesson_id}.screen",
     ]
-    assert [slot["name"] for slot in joined[honest]["play"]["slots"]] == ["audio", "camera", "screen"]
-    assert [slot["name"] for slot in joined[proctor]["play"]["slots"]][-2:] == ["large", "audio"]
+    assert [slot["name"] for slot in joined[honest]["play"]["slots"]] == [
+        *("audio", "camera", "screen", "guest"),
+        *("voice0", "voice1", "voice2"),
+    ]
+    assert [slot["name"] for slot in joined[proctor]["play"]["slots"]][-5:-3] == ["large", "audio"]
     await teacher.ok("class.start")
     await publish(joined[honest]["publish"][0], astronaut)
     await publish(joined[impostor]["publish"][0], man)
@@ -370,7 +373,10 @@ async def test_a_proctor_routes_the_wall(
     node = await make_node()
     proctor, learner = await open_page(world, "proctor", node), await open_page(world, "l1", node)
     play = (await proctor.join(world.lesson_id, wall_slots=4))["play"]
-    assert [slot["name"] for slot in play["slots"]] == ["w0", "w1", "w2", "w3", "large", "audio"]
+    assert [slot["name"] for slot in play["slots"]] == [
+        *("guest", "w0", "w1", "w2", "w3", "large"),
+        *("audio", "voice0", "voice1", "voice2"),
+    ]
     await publish((await learner.join(world.lesson_id))["publish"][0], wall)
     viewer = RTCPeerConnection()
     for slot in play["slots"]:

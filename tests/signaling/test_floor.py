@@ -35,6 +35,7 @@ async def media_record(redis: Any, redis_url: str, redis_prefix: str, free_port:
     )
     node = MediaNode(redis, config, wall_clock_ms)
     node.start()
+    await node.register()  # not when its first heartbeat gets its turn: grants are asked for at once
     yield node
     await node.stop()
 

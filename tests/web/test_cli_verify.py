@@ -142,4 +142,4 @@ async def test_create_admin_makes_someone_who_can_sign_in(tmp_path: Path) -> Non
         signed_in = await classroom.sign_in(record, "boss", "a-long-password")
     finally:
         await record.close()
-    assert signed_in.actor.roles == {"organiser"}
+    assert signed_in.actor.roles == {"organiser", "operator"}

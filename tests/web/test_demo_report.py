@@ -100,8 +100,8 @@ def test_the_cast_is_ten_honest_one_impostor_one_absentee() -> None:
     behaviours = [player.behaviour for player in players()]
     assert (len(behaviours), behaviours.count("honest")) == (12, 10)
     assert {"impostor", "absentee"} < set(behaviours)
-    assert {account.role for account in ACCOUNTS} == {"learner", "instructor", "proctor", "organiser"}
-    assert len({player.login for player in players()} | {account.login for account in ACCOUNTS}) == 16
+    assert {account.role for account in ACCOUNTS} == {"learner", "instructor", "proctor", "organiser", "operator"}
+    assert len({player.login for player in players()} | {account.login for account in ACCOUNTS}) == 17
 
 
 def test_r071_a_cohort_stays_below_the_daily_cap(tmp_path: Path) -> None:
