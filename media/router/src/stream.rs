@@ -118,12 +118,12 @@ impl Stream {
             }
         }
         if ext_seq <= self.highest {
-            if let Ok(at) = self.missing.binary_search_by_key(&ext_seq, |m| m.ext_seq) {
-                if let Some(found) = self.missing.remove(at).filter(|found| found.asked == 1) {
-                    // Asked once, so the answer is to that request.
-                    let sample_us = now_us.saturating_sub(found.asked_us);
-                    self.rtt_us = Some(self.rtt_us.map_or(sample_us, |rtt| (rtt * 7 + sample_us) / 8));
-                }
+            if let Ok(at) = self.missing.binary_search_by_key(&ext_seq, |m| m.ext_seq)
+                && let Some(found) = self.missing.remove(at).filter(|found| found.asked == 1)
+            {
+                // Asked once, so the answer is to that request.
+                let sample_us = now_us.saturating_sub(found.asked_us);
+                self.rtt_us = Some(self.rtt_us.map_or(sample_us, |rtt| (rtt * 7 + sample_us) / 8));
             }
             if ext_seq < self.base {
                 self.base = ext_seq;
