@@ -6,8 +6,6 @@ use crate::payload::Vp8Descriptor;
 /// Stretches remembered for retransmission and for late packets: a NACK reaches back a second or two, and a stretch ends
 /// with each frame left out, fifteen times a second.
 const MAX_EPOCHS: usize = 48;
-/// Half of what a receiver can tell forwards from backwards (RFC 3711 3.3.1): a minute of any stream.
-const MAX_LEAP: u64 = 1 << 14;
 
 /// From one switch, or frame left out, to the next every outgoing number is the source's number plus a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,13 +113,6 @@ impl Rewrite {
             self.epochs.remove(0);
         }
         self.epochs.push(epoch);
-    }
-
-    /// So far beyond everything of the current source that a receiver, who knows 16 bits of the number, would take it
-    /// for an old one and could open nothing from then on (RFC 3711 3.3.1): to be sent after another `switch`.
-    #[inline]
-    pub fn leaps(&self, src_ext_seq: u64) -> bool {
-        src_ext_seq > self.highest_src.saturating_add(MAX_LEAP)
     }
 
     /// Beyond everything of the current source so far: what may still be left out.

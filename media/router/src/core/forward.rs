@@ -165,13 +165,9 @@ fn forward_one(
         counters.inc(Counter::CodecMissing);
         return;
     };
-    let (payload_type, clock_rate_hz) = (way.payload_type, way.clock_rate_hz);
+    let payload_type = way.payload_type;
     if (slot.temporal != ALL_TEMPORAL || slot.wanted_temporal != ALL_TEMPORAL) && !slot.keeps(entry) {
         return;
-    }
-    if slot.rewrite.leaps(entry.ext_seq) {
-        let source = slot.rewrite.source();
-        slot.rewrite.switch(source, now_us, clock_rate_hz, entry.ext_seq, entry.rtp_ts, &entry.vp8);
     }
     let Some(numbers) = slot.rewrite.map(entry.ext_seq, entry.rtp_ts, &entry.vp8, now_us) else { return };
     if transport.is_paced() && slot.is_video() {

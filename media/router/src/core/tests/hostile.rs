@@ -121,11 +121,12 @@ proptest! {
         prop_assert_eq!(world.count(Counter::RtpIn) + world.count(Counter::RtcpIn), 0);
     }
 
-    /// An authentic peer may say anything: any header, extensions, payload, any report.
+    /// An authentic peer may say anything: any header, extensions, payload, any report. Numbers do not leap by 2^15: a
+    /// viewer's SRTP would take what follows for the past, which is that publisher's loss and nobody else's.
     #[test]
     fn arbitrary_words_of_an_authentic_peer_never_panic(
         packets in proptest::collection::vec(
-            (any::<u8>(), 0u64..70_000, any::<u32>(), 0u32..4, proptest::collection::vec(any::<u8>(), 0..40),
+            (any::<u8>(), 0u64..16_000, any::<u32>(), 0u32..4, proptest::collection::vec(any::<u8>(), 0..40),
              proptest::collection::vec(any::<u8>(), 0..40)), 1..40),
         reports in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 8..80), 0..10),
     ) {
